@@ -51,6 +51,7 @@ fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
         TaskMetrics::Tokens(_) => &["loss", "precision", "recall", "f1"],
         TaskMetrics::Ordinal(_) => &["loss", "accuracy", "mae", "quadratic_kappa", "spearman"],
         TaskMetrics::Similarity(_) => &["loss", "pearson", "spearman"],
+        TaskMetrics::Distillation(_) => &["loss", "cosine", "spearman"],
         TaskMetrics::Retrieval(_) => &["ndcg@10", "mrr@10", "map", "recall@10", "recall@100"],
         TaskMetrics::Regression(_) => &["loss", "pearson", "spearman", "mae", "r2"],
     }

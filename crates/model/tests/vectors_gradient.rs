@@ -30,8 +30,8 @@ fn loss(vectors: &[f32], gradient: Option<&mut [f32]>) -> f64 {
     vectors.iter().enumerate().map(square).sum()
 }
 
-/// A head without weights, which reads the sentence vectors.
-fn vectors_head() -> HeadSpec {
+/// A head that gives the sentence vectors, or what its hidden layer makes of them.
+fn vectors_head(hidden: Option<usize>) -> HeadSpec {
     HeadSpec {
         name: "vectors".to_owned(),
         kind: TaskKind::Similarity,
@@ -39,7 +39,7 @@ fn vectors_head() -> HeadSpec {
         pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: true },
         input: HeadInput::Embedding,
         layer: HeadLayer::Last,
-        hidden: None,
+        hidden,
         activation: Activation::Gelu,
         hidden_form: Default::default(),
         dropout: 0.0,
@@ -55,7 +55,7 @@ fn vectors_head() -> HeadSpec {
 }
 
 /// Along each tensor's gradient `g`, the loss rises by `|g|` per step of length 1.
-fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
+fn check(model: &str, hidden: Option<usize>, trainable: &dyn Fn(&str) -> bool) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models").join(model);
     let folder = ModelFolder::open(&path).expect("a model");
     let threads = Threads::new(2).expect("threads");
@@ -64,7 +64,7 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
         attention_dropout: Some(0.0),
         ..NetworkOptions::default()
     };
-    let head = HeadWeights::random(vectors_head(), &folder.head_dims(), 0);
+    let head = HeadWeights::random(vectors_head(hidden), &folder.head_dims(), 0);
     let mut network = Network::new(&folder, &[head], &options, &threads).expect("a network");
     let flags: Vec<bool> =
         network.store().entries().iter().map(|entry| trainable(&entry.name)).collect();
@@ -84,7 +84,8 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
         network.prepare_backward(cpu, &depth);
         network.forward(cpu, &input, mode, &depth, &[true], &mut pass);
         let (vectors, gradient) = pass.logits_and_gradient(0);
-        assert_eq!(vectors.len(), 3 * network.head_dims().embedding, "{model}");
+        let width = hidden.unwrap_or(network.head_dims().embedding);
+        assert_eq!(vectors.len(), 3 * width, "{model}");
         loss(vectors, Some(gradient));
         network.backward(cpu, &input, &depth, &mut pass, &mut gradients);
         gradients.close(cpu);
@@ -136,12 +137,14 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
 fn gradients_of_sentence_vectors_agree_with_finite_differences() {
     // Mean pooling alone; pooling, Dense and Normalize.
     for model in ["tiny-bert", "st6-dense", "st6-multi"] {
-        check(model, &|_| true);
+        check(model, None, &|_| true);
+        check(model, Some(24), &|_| true);
     }
 }
 
 #[test]
 fn what_lies_below_the_frozen_part_needs_no_gradient() {
-    check("tiny-bert", &|name| name.contains("layer.1."));
-    check("st6-dense", &|name| !name.contains("layer") && !name.contains("embeddings"));
+    check("tiny-bert", None, &|name| name.contains("layer.1."));
+    check("tiny-bert", Some(24), &|name| name.contains("heads."));
+    check("st6-dense", None, &|name| !name.contains("layer") && !name.contains("embeddings"));
 }

@@ -74,6 +74,7 @@ pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
                 Some(
                     TaskMetrics::Regression(_)
                     | TaskMetrics::Similarity(_)
+                    | TaskMetrics::Distillation(_)
                     | TaskMetrics::Retrieval(_),
                 )
                 | None => {}
@@ -128,6 +129,7 @@ fn counts(metrics: &TaskMetrics) -> (u64, u64) {
         TaskMetrics::Ordinal(metrics) => (metrics.rows, metrics.unknown),
         TaskMetrics::Tokens(metrics) => (metrics.rows, metrics.unknown),
         TaskMetrics::Similarity(metrics) => (metrics.rows, 0),
+        TaskMetrics::Distillation(metrics) => (metrics.rows, 0),
         TaskMetrics::Retrieval(metrics) => (metrics.queries, 0),
     }
 }

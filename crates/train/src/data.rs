@@ -30,6 +30,7 @@ mod source;
 mod spelling;
 mod split;
 mod tag_scheme;
+mod teacher;
 mod task;
 mod word_rules;
 
@@ -48,6 +49,7 @@ pub use retrieval::{Collection, IdentifiedText, MiningRules, mine_negatives};
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};
 pub use task::TaskFields;
+pub use teacher::TeacherAnswers;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -39,7 +39,8 @@ pub use data::{
     DataTask, Dataset, Example, FIRST_UNKNOWN, IdentifiedText, LabelIssues, LabelRows,
     LabelSpelling, Lengths, MiningRules, NumberSummary, Overlap, Part, Place, Repeats,
     ResplitWords, Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields,
-    TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels, mine_negatives,
+    TaskLabels, TaskReport, TaskSplitReport, TeacherAnswers, Tokenize, UnknownLabel, UnknownLabels,
+    mine_negatives,
 };
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};
@@ -62,12 +63,13 @@ pub use step::{
 };
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,
-    DISTILLATION_TEMPERATURE, LabelScores, MANY_LABELS, MultiLabelCounter, MultiLabelMetrics,
-    MultipleNegatives, Objective, OrdinalCounter, OrdinalMetrics, PairCounter, PairMetrics,
-    RETRIEVED_RANKS, RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin,
-    RetrievalAtWidth, RetrievalCounter, RetrievalMetrics, RunningAccuracy, ScoreLoss,
-    SimilarityAtWidth, SimilarityCounter, SimilarityMetrics, Span, SpanScores, Tag, TaskMetrics,
-    TokensCounter, TokensMetrics, TripletDistance, argmax, best_thresholds, binary_cross_entropy,
+    DISTILLATION_TEMPERATURE, DistillationCounter, DistillationMetrics, LabelScores, MANY_LABELS,
+    MultiLabelCounter, MultiLabelMetrics, MultipleNegatives, Objective, OrdinalCounter,
+    OrdinalMetrics, PairCounter, PairMetrics, RETRIEVED_RANKS, RegressionCounter,
+    RegressionMetrics, Reliability, ReliabilityBin, RetrievalAtWidth, RetrievalCounter,
+    RetrievalMetrics, RunningAccuracy, ScoreLoss, SimilarityAtWidth, SimilarityCounter,
+    SimilarityMetrics, Span, SpanScores, Tag, TaskMetrics, TokensCounter, TokensMetrics,
+    TripletDistance, argmax, best_thresholds, binary_cross_entropy,
     binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets, cosent, cosine_error,
     cross_entropy, distillation, distillation_normaliser, dot_scores, dot_scores_backward,
     given_labels, kinds_with_metric, larger_is_better, main_metric, matryoshka, mean_factor,

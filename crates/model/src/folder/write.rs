@@ -29,7 +29,7 @@ use crate::folder::published::Published;
 use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
 use crate::folder::writer::{FolderWriter, pretty};
-use crate::heads::{HeadDims, HeadWeights, check_heads};
+use crate::heads::{HeadDims, HeadWeights, TaskKind, check_heads};
 use crate::modules::{Module, PoolingSpec, Residual, torch_class};
 use crate::rows::TextFields;
 use crate::training::{Network, ParameterStore};
@@ -53,7 +53,7 @@ pub struct TrainedModel<'a> {
     pub store: &'a ParameterStore,
     /// The pooling of the model.
     pub pooling: &'a PoolingSpec,
-    /// The heads, in the order of the tasks.
+    /// The heads, in the order of the tasks; those that followed a teacher are no part of a model.
     pub heads: Vec<HeadWeights>,
     /// The length in tokens to which training truncated texts.
     pub max_length: usize,
@@ -79,7 +79,10 @@ impl<'a> TrainedModel<'a> {
             layers: network.config().layers,
             store: network.store(),
             pooling: network.pooling(),
-            heads: (0..network.head_count()).map(|i| network.head_weights(i)).collect(),
+            heads: (0..network.head_count())
+                .filter(|head| network.head_spec(*head).kind != TaskKind::Distillation)
+                .map(|head| network.head_weights(head))
+                .collect(),
             max_length,
             input: None,
             reference: None,

@@ -21,7 +21,8 @@ pub(super) struct TrainableHead {
     hidden: Option<TrainableLinear>,
     /// The norm after the hidden layer.
     norm: Option<TrainableNorm>,
-    /// `None` if the head gives the vectors that it reads, which its loss compares.
+    /// `None` if the loss compares vectors: the head gives those that it reads, or its hidden layer
+    /// makes of them.
     output: Option<TrainableLinear>,
 }
 
@@ -165,9 +166,16 @@ impl TrainableHead {
     pub(super) fn forward(&self, cpu: Cpu, stream: DropoutStream, cache: &mut HeadCache) {
         let rows = cache.keys.len();
         let Some(output) = &self.output else {
-            cache.logits.clone_from(&cache.x);
+            match &self.hidden {
+                None => cache.logits.clone_from(&cache.x),
+                Some(hidden) => {
+                    cache.logits.resize(rows * hidden.packed.outputs(), 0.0);
+                    let logits = &mut cache.logits;
+                    hidden.packed.forward(cpu, &cache.x, Activation::Identity, None, logits);
+                }
+            }
             cache.dlogits.clear();
-            cache.dlogits.resize(cache.x.len(), 0.0);
+            cache.dlogits.resize(cache.logits.len(), 0.0);
             return;
         };
         cpu.dropout(&self.input_dropout(stream), &cache.keys, &mut cache.x);
@@ -222,8 +230,15 @@ impl TrainableHead {
         input_wanted: bool,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
-        let Some(output) = &self.output else { return cache.dlogits.clone() };
         let mut dx = vec![0.0; if input_wanted { cache.x.len() } else { 0 }];
+        let Some(output) = &self.output else {
+            let Some(hidden) = &self.hidden else { return cache.dlogits.clone() };
+            hidden.parameter_gradients(cpu, &cache.dlogits, &cache.x, gradients);
+            if input_wanted {
+                hidden.input_gradient(cpu, &cache.dlogits, None, &mut dx);
+            }
+            return dx;
+        };
         match &self.hidden {
             None => {
                 output.parameter_gradients(cpu, &cache.dlogits, &cache.x, gradients);

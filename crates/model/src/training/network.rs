@@ -9,9 +9,9 @@
 use polyhead_compute::{Cpu, Isa, Random, Threads};
 
 use crate::encoder::{
-    EncoderConfig, EncoderTensors, ParameterGroup, Sequences, TensorKind, distance_bias,
+    EncoderConfig, EncoderTensors, Parameter, ParameterGroup, Sequences, TensorKind, distance_bias,
 };
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::heads::{HeadDims, HeadSpec, HeadWeights, INITIAL_DEVIATION};
 use crate::modules::{Module, PoolingSpec};
@@ -53,6 +53,9 @@ pub struct NetworkOptions {
     pub attention_dropout: Option<f32>,
     /// Number of encoder layers, counted from the input; `None`: all.
     pub layers: Option<usize>,
+    /// Encoder layers of the folder, counted from 0 and ascending, in place of the first ones; empty:
+    /// as `layers` says.
+    pub chosen_layers: Vec<usize>,
     /// Seed of random encoder weights, distributed as before BERT's pre-training (normal with
     /// deviation 0.02, biases 0, norms 1); `None`: the weights of the folder.
     pub random: Option<u64>,
@@ -89,6 +92,9 @@ impl Network {
         let isa = Isa::detect();
         let mut config = folder.config.clone();
         config.layers = options.layer_count(&config)?;
+        if !options.chosen_layers.is_empty() {
+            check_equal_layers(folder)?;
+        }
         config.hidden_dropout = options.hidden_dropout.unwrap_or(config.hidden_dropout);
         config.attention_dropout = options.attention_dropout.unwrap_or(config.attention_dropout);
         let mut modules = folder.modules.clone();
@@ -106,7 +112,7 @@ impl Network {
         }
 
         let mut store = ParameterStore::default();
-        let entries = push_encoder(&mut store, folder, &config, options.random);
+        let entries = push_encoder(&mut store, folder, &config, options);
         let layers = entries
             .layers
             .iter()
@@ -197,11 +203,14 @@ impl Network {
         &self.heads[head].spec
     }
 
-    /// Numbers that head `head` gives for a text or a word: its logits, or the vector that it reads if
-    /// its kind compares vectors.
+    /// Numbers that head `head` gives for a text or a word: its logits, or if its kind compares
+    /// vectors, the vector that it reads or that its hidden layer makes of it.
     pub fn head_outputs(&self, head: usize) -> usize {
         let spec = self.head_spec(head);
-        if spec.kind.compares() { spec.inputs(&self.dims) } else { spec.outputs() }
+        match spec.kind.compares() {
+            true => spec.hidden.unwrap_or_else(|| spec.inputs(&self.dims)),
+            false => spec.outputs(),
+        }
     }
 
     /// Sets temperature and thresholds of a head, which are found after training.
@@ -337,6 +346,19 @@ impl Network {
 impl NetworkOptions {
     /// The number of encoder layers, checked.
     fn layer_count(&self, config: &EncoderConfig) -> Result<usize, Error> {
+        let chosen = &self.chosen_layers;
+        let count = config.layers;
+        if !chosen.is_empty() {
+            let ascending = chosen.windows(2).all(|pair| pair[0] < pair[1]);
+            return match chosen.iter().all(|layer| *layer < count) && ascending {
+                true => Ok(chosen.len()),
+                false => fail!(
+                    Option,
+                    "layers: expected layers from 0 to {} in ascending order, found {chosen:?}",
+                    count - 1
+                ),
+            };
+        }
         match self.layers {
             None => Ok(config.layers),
             Some(layers) if (1..=config.layers).contains(&layers) => Ok(layers),
@@ -348,14 +370,49 @@ impl NetworkOptions {
     }
 }
 
+/// Checks that each layer of a folder has the tensors of every other one, so that any can stand in
+/// any place: of some architectures the first or the last one has others.
+fn check_equal_layers(folder: &ModelFolder) -> Result<(), Error> {
+    let shapes = |layer: usize| {
+        let group = ParameterGroup::Layer(layer);
+        let of_layer = folder.parameters.iter().filter(move |parameter| parameter.group == group);
+        of_layer.map(|parameter| &parameter.shape).collect::<Vec<_>>()
+    };
+    match (1..folder.config.layers).find(|layer| shapes(*layer) != shapes(0)) {
+        None => Ok(()),
+        Some(other) => fail!(
+            Option,
+            "layers: expected their number, as layers 0 and {other} of this model have other \
+             tensors, found a list"
+        ),
+    }
+}
+
 /// Appends the tensors of the encoder to `store` and returns their entries by role.
 fn push_encoder(
     store: &mut ParameterStore,
     folder: &ModelFolder,
     config: &EncoderConfig,
-    random: Option<u64>,
+    options: &NetworkOptions,
 ) -> EncoderTensors<usize> {
-    let mut stored = folder.parameters.iter();
+    let random = options.random;
+    // Those of the chosen layers take the places of the first layers: the index has layers behind
+    // embeddings.
+    let in_layer = |wanted: usize| {
+        let is_wanted = move |group: ParameterGroup| group == ParameterGroup::Layer(wanted);
+        folder.parameters.iter().filter(move |parameter| is_wanted(parameter.group))
+    };
+    let embeddings = |parameter: &&Parameter| parameter.group == ParameterGroup::Embeddings;
+    let mut stored: Box<dyn Iterator<Item = &Parameter>> = match options.chosen_layers.is_empty() {
+        true => Box::new(folder.parameters.iter()),
+        false => Box::new(
+            folder
+                .parameters
+                .iter()
+                .filter(embeddings)
+                .chain(options.chosen_layers.iter().copied().flat_map(in_layer)),
+        ),
+    };
     EncoderTensors::specs(config).map(|spec| {
         // The folder lists its tensors in the order in which this map visits them.
         let parameter = stored.next().expect("the folder has every tensor: see `checkpoint`");

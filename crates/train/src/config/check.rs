@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use polyhead_model::{
-    HeadInput, HeadLayer, ModelFolder, RESERVED_TASK_NAME, TextFields, check_task_name,
+    HeadInput, HeadLayer, ModelFolder, RESERVED_TASK_NAME, TaskKind, TextFields, check_task_name,
 };
 use toml::{Table, Value};
 
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::tasks::{kinds_with_key, metric_names, rules};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 21] = [
+const OF_SOME_KINDS: [&str; 22] = [
     "labels",
     "label_matching",
     "separator",
@@ -31,6 +31,7 @@ const OF_SOME_KINDS: [&str; 21] = [
     "input",
     "words",
     "loss",
+    "teacher",
     "scale",
     "symmetric",
     "margin",
@@ -49,14 +50,7 @@ const TEXT_KEYS: [&str; 3] = ["text", "join", "template"];
 
 /// Fills in what follows from other keys and from where the file is.
 pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<(), Error> {
-    let encoder = &mut config.encoder;
-    if encoder.model != BUILTIN {
-        // A name is of a folder if there is one, else of the hub.
-        let folder = document.section("encoder").absolute("model", Path::new(&encoder.model))?;
-        if folder.is_dir() {
-            encoder.model = folder.into_os_string().into_string().expect("checked to be UTF-8");
-        }
-    }
+    absolute_model(&document.section("encoder"), "model", &mut config.encoder.model)?;
     let shared = document.section("data");
     if !TEXT_KEYS.iter().any(|key| shared.has(key))
         && let Some(text) = text_of_model(&config.encoder.model)
@@ -71,6 +65,9 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
     for (task, section) in config.tasks.iter_mut().zip(document.sections("task")) {
         if !section.has("field") {
             task.field = vec![task.name.clone()];
+        }
+        if let Some(teacher) = &mut task.teacher {
+            absolute_model(&section, "teacher", teacher)?;
         }
         if task.kind.compares() {
             // The vectors that callers get.
@@ -94,6 +91,17 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
                 task.text.clone_from(text);
             }
             task.tokens = task.tokens.take().or_else(|| tokens.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Makes the name of a model's folder absolute. A name is of a folder if there is one, else of the hub.
+fn absolute_model(section: &Section, key: &str, model: &mut String) -> Result<(), Error> {
+    if *model != BUILTIN {
+        let folder = section.absolute(key, Path::new(model.as_str()))?;
+        if folder.is_dir() {
+            *model = folder.into_os_string().into_string().expect("checked to be UTF-8");
         }
     }
     Ok(())
@@ -149,6 +157,10 @@ pub(super) fn check(config: &RunConfig, document: &Document) -> Result<(), Error
         if let Some(problem) = problem {
             return Err(data.error("dev_share", problem));
         }
+    }
+    if config.encoder.layers.is_some() && !config.encoder.keep_layers.is_empty() {
+        let problem = "expected `layers` or `keep_layers`, found both";
+        return Err(document.section("encoder").error("keep_layers", problem));
     }
     check_texts(config, document)?;
     check_sampler(config.sampler, &document.section("sampler"))?;
@@ -220,6 +232,10 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
             let problem = format!("applies to {kinds}, found a task of kind {found}");
             return Err(section.error(key, &problem));
         }
+    }
+    if task.kind == TaskKind::Distillation && task.teacher.is_none() {
+        let problem = "missing; expected the folder or the name of the model that is followed";
+        return Err(section.error("teacher", problem));
     }
     let losses = rules(task.kind).vector_losses();
     if let Some(loss) = task.loss.filter(|loss| !losses.contains(loss)) {

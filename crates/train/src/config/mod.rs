@@ -101,8 +101,18 @@ settings! {
         attention_dropout: Option<BelowOne> = None,
         /// Keep only the embeddings and this many layers from the input upwards. Absent: all.
         layers: Option<PositiveSize> = None,
+        /// Keep only the embeddings and these layers, counted from 0, such as `[0, 2, 4]`. Absent: as `layers` says.
+        keep_layers: Vec<Size> = Vec::new(),
         /// Start from random weights in the model's shape and with its vocabulary.
         random: bool = false,
+    }
+}
+
+impl EncoderSettings {
+    /// The number of layers that are kept; `None`: all.
+    pub(crate) fn layer_count(&self) -> Option<usize> {
+        let chosen = self.keep_layers.len();
+        if chosen > 0 { Some(chosen) } else { self.layers.map(usize::from) }
     }
 }
 
@@ -193,9 +203,11 @@ settings! {
         pair: Option<PairReading> = None,
         /// Let the head read u · v as well, element by element; only with `pair = "separate"`. Absent: that of the head that the task begins with, or `false`.
         pair_product: Option<bool> = None,
-        /// The loss: `"cosent"` or `"cosine"` for similarity, `"multiple-negatives"` or `"triplet"` for retrieval. Absent: the first of these.
+        /// The loss: `"cosent"` or `"cosine"` for similarity, `"multiple-negatives"` or `"triplet"` for retrieval, `"mean-squared-error"` of vectors or `"kl"` or `"margin-mse"` of scores for distillation. Absent: the first of these.
         loss: Option<VectorLoss> = None,
-        /// The factor of cosines in the losses `cosent` and `multiple-negatives`. Absent: 20.
+        /// The folder, run or name of the model whose vectors, or whose scores of pairs, are followed, for distillation.
+        teacher: Option<String> = None,
+        /// The factor of cosines in the losses `cosent` and `multiple-negatives`, and of dot products in `kl` and `margin-mse`. Absent: 20, or 1 for distillation.
         scale: Option<Positive> = None,
         /// Find the query of each passage as well, in the loss `multiple-negatives`. Absent: as `false`.
         symmetric: Option<bool> = None,
@@ -327,6 +339,12 @@ pub enum VectorLoss {
     MultipleNegatives,
     /// Each query is nearer to its positive than to its negatives, by a margin.
     Triplet,
+    /// The squared difference of vectors from those of a teacher.
+    MeanSquaredError,
+    /// The divergence of the scores of a row's texts from those of a teacher.
+    Kl,
+    /// The squared difference of the margins between scores from those of a teacher.
+    MarginMse,
 }
 
 impl VectorLoss {
@@ -337,6 +355,9 @@ impl VectorLoss {
             Self::Cosine => "cosine",
             Self::MultipleNegatives => "multiple-negatives",
             Self::Triplet => "triplet",
+            Self::MeanSquaredError => "mean-squared-error",
+            Self::Kl => "kl",
+            Self::MarginMse => "margin-mse",
         }
     }
 }

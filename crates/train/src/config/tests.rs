@@ -163,6 +163,7 @@ fn every_key_is_read() {
         dropout: Some(BelowOne(0.0)),
         attention_dropout: Some(BelowOne(0.2)),
         layers: Some(PositiveSize(3)),
+        keep_layers: Vec::new(),
         random: true,
     };
     assert_eq!(config.encoder, encoder);
@@ -308,7 +309,7 @@ fn keys_lists_every_key_of_the_configuration() {
         (
             "task.kind",
             "\"classification\", \"multilabel\", \"regression\", \"tokens\", \"ordinal\", \
-             \"similarity\" or \"retrieval\"",
+             \"similarity\", \"retrieval\" or \"distillation\"",
             None,
         ),
         ("train.learning_rate", "a number of at least 0", Some("0.00005")),
@@ -615,7 +616,7 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ),
         (
             "loss = \"cosent\"",
-            "applies to similarity, retrieval, found a task of kind classification",
+            "applies to similarity, retrieval, distillation, found a task of kind classification",
         ),
         (
             "[[task]]\nname = \"topic\"\nkind = \"tokens\"",

@@ -60,7 +60,8 @@ impl Schema {
             true => self.input.text.further_texts(record)?,
             false => Vec::new(),
         };
-        let labels = self.labels(record, words, further.len())?;
+        let texts = input.text.strings().count() + further.len();
+        let labels = self.labels(record, words, texts)?;
         self.check_texts(&input.text, &further)
             .map_err(|message| record.field_error(self.input.text.names()[0], &message))?;
         let words = input.words.map(|words| {
@@ -79,8 +80,15 @@ impl Schema {
             return Ok(());
         }
         let why = of_task.unwrap_or_default();
+        let least = self.tasks.iter().map(|column| rules(column.kind).least_texts()).max();
         let TextInput::Pair(first, second) = text else {
-            return Err(format!("expected a pair of texts{why}, found one text"));
+            return match text.strings().next() {
+                _ if least > Some(1) => {
+                    Err(format!("expected a pair of texts{why}, found one text"))
+                }
+                Some(text) if !text.trim().is_empty() => Ok(()),
+                _ => Err("expected a text, found an empty one".to_owned()),
+            };
         };
         if first.trim().is_empty() || second.trim().is_empty() {
             return Err(format!("expected two texts{why}, found an empty one"));
@@ -101,9 +109,9 @@ impl Schema {
         &self,
         record: &Record,
         words: Option<&[String]>,
-        further: usize,
+        texts: usize,
     ) -> Result<Vec<Option<RawLabel>>, RowError> {
-        let read = |column: &LabelColumn| match rules(column.kind).implied_label(further) {
+        let read = |column: &LabelColumn| match rules(column.kind).implied_label(texts) {
             Some(label) => Ok(Some(label)),
             None => column.read(record),
         };

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::issues::LabelIssues;
 use super::labels::TaskLabels;
 use super::row::RowWords;
+use super::teacher::TeacherAnswers;
 use crate::error::{Error, ErrorKind};
 
 /// Tokenizes as the model does: with its prompt and lower-casing, cut to its
@@ -59,6 +60,8 @@ pub struct Split {
     /// One per task of the whole run, in order, each `[rows]`; rows of another
     /// source's task have no label.
     pub labels: Vec<TaskLabels>,
+    /// One per task of the whole run: the answers of its teacher; empty without teachers.
+    pub teachers: Vec<TeacherAnswers>,
     /// Words of the rows that have some.
     pub words: SplitWords,
     /// `[rows]`

@@ -212,5 +212,5 @@ fn score(
         (normaliser > 0.0).then(|| sum / normaliser)
     };
     let widths = objective.widths();
-    rules(head.kind).score(&SplitAnswers { logits, head, split, task, loss, widths })
+    rules(head.kind).score(&SplitAnswers { logits, head, split, task, loss, widths, objective })
 }

@@ -44,7 +44,7 @@ impl Facts {
             |task: &TaskSettings| folder.heads.iter().any(|h| h.spec.name == task.start_name());
         let mut heads: Vec<String> = config.tasks.iter().map(|task| task.name.clone()).collect();
         heads.extend(kept_heads(config, folder).map(|head| head.spec.name.clone()));
-        let layers = config.encoder.layers.map_or(usize::MAX, usize::from);
+        let layers = config.encoder.layer_count().unwrap_or(usize::MAX);
         let is_used = |group: &ParameterGroup| match group {
             ParameterGroup::Layer(layer) => *layer < layers,
             // No sentence vector uses it.

@@ -9,6 +9,7 @@ use polyhead_text::Truncation;
 use crate::config::{Keep, PairReading, RunConfig, TaskSettings};
 use crate::data::Dataset;
 use crate::error::{Error, ErrorKind};
+use crate::run::teachers::teacher_width;
 use crate::tasks::rules;
 
 /// The heads of the tasks, those of the starting model where it has them, and
@@ -19,7 +20,7 @@ pub(super) fn heads(
     data: &Dataset,
 ) -> Result<(Vec<HeadWeights>, Vec<bool>), Error> {
     let mut site = folder.head_dims();
-    site.layers = config.encoder.layers.map_or(site.layers, usize::from);
+    site.layers = config.encoder.layer_count().unwrap_or(site.layers);
     let model_pooling = match (&config.encoder.pooling, folder.modules.first()) {
         (Some(modes), _) => pooling(folder, modes),
         (None, Some(polyhead_model::Module::Pooling(spec))) => spec.clone(),
@@ -38,6 +39,7 @@ pub(super) fn heads(
         let start = folder.heads.iter().find(|head| head.spec.name == task.start_name());
         check_start(task, folder, start)?;
         let parts = start.map(|head| &head.spec);
+        let teacher_width = teacher_width(task, &data.sources[fields.source].train, index);
         let spec = HeadSpec {
             name: task.name.clone(),
             kind: task.kind,
@@ -48,7 +50,11 @@ pub(super) fn heads(
                 .map_or_else(|| model_pooling.clone(), |modes| pooling(folder, modes)),
             input: task.input,
             layer: task.layer,
-            hidden: task.hidden.map(usize::from).or_else(|| parts?.hidden),
+            hidden: task
+                .hidden
+                .map(usize::from)
+                .or_else(|| parts?.hidden)
+                .or(teacher_width.filter(|width| *width != site.embedding)),
             activation: match parts {
                 Some(parts) if task.hidden.is_none() => parts.activation,
                 _ => task.activation,

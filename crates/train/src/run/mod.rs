@@ -2,6 +2,7 @@
 
 mod plan;
 mod heads;
+mod teachers;
 mod text_tokenizer;
 mod notices;
 mod contrast;

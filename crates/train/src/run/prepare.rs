@@ -19,6 +19,7 @@ use crate::run::contrast::Contrast;
 use crate::run::heads::{check_teachers, heads, pair_reading, pooling, with_dropouts};
 use crate::run::notices::notices;
 use crate::run::plan::RunPlan;
+use crate::run::teachers::ask_teachers;
 use crate::run::text_tokenizer::{Tokenized, tokenize};
 use crate::sampler::BatchSampler;
 use crate::step::{AdamW, AdamWSettings, Learner, RateTable, Schedule};
@@ -65,27 +66,24 @@ impl Prepared {
             threads,
             rows,
         )?;
-        let Tokenized { data, tokenizer, prompt_tokens } = tokenized;
+        let Tokenized { mut data, tokenizer, prompt_tokens } = tokenized;
         let max_length = tokenizer.max_length();
         let config = with_dropouts(config, &folder);
         let (mut config, mut recipe) = recipe::resolve(&config, &folder, &data)?;
         let report = DataReport::of(&data, &choosing_metrics(&config));
         check_teachers(&config, &data)?;
+        check_layers(&config, &folder)?;
+        ask_teachers(&config, &mut data, threads)?;
 
         let (mut heads, known) = heads(&config, &folder, &data)?;
         let contrast = Contrast::new(&config, &data, heads.len())?;
         heads.extend(contrast.as_ref().map(|_| Contrast::vectors_head(&heads[0].spec)));
-        let layers = config.encoder.layers.map(usize::from);
-        if let Some(layers) = layers.filter(|layers| *layers > folder.config.layers) {
-            let message =
-                format!("encoder.layers: expected 1 to {}, found {layers}", folder.config.layers);
-            return Err(Error::new(ErrorKind::Config, message));
-        }
         let options = NetworkOptions {
             pooling: config.encoder.pooling.as_ref().map(|modes| pooling(&folder, modes)),
             hidden_dropout: config.encoder.dropout.map(f32::from),
             attention_dropout: config.encoder.attention_dropout.map(f32::from),
-            layers,
+            layers: config.encoder.layers.map(usize::from),
+            chosen_layers: config.encoder.keep_layers.iter().map(|layer| layer.get()).collect(),
             random: config.encoder.random.then_some(config.seed),
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
@@ -176,13 +174,35 @@ impl Prepared {
     }
 }
 
+/// Checks that the starting model has the layers that are kept of it.
+fn check_layers(config: &RunConfig, folder: &ModelFolder) -> Result<(), Error> {
+    let count = folder.config.layers;
+    let fail = |message: String| Err(Error::new(ErrorKind::Config, message));
+    if let Some(layers) = config.encoder.layers.map(usize::from).filter(|layers| *layers > count) {
+        return fail(format!("encoder.layers: expected 1 to {count}, found {layers}"));
+    }
+    let chosen: Vec<usize> = config.encoder.keep_layers.iter().map(|layer| layer.get()).collect();
+    let ascending = chosen.windows(2).all(|pair| pair[0] < pair[1]);
+    if !ascending || chosen.last().is_some_and(|layer| *layer >= count) {
+        return fail(format!(
+            "encoder.keep_layers: expected layers from 0 to {} in ascending order, found {chosen:?}",
+            count - 1
+        ));
+    }
+    Ok(())
+}
+
 /// Checks that the model can refer to the encoder of the starting model, if it is to.
 fn check_output(config: &RunConfig, plan: &RunPlan) -> Result<(), Error> {
     if plan.reference.is_none() {
         return Ok(());
     }
     let key = "`output.encoder`: expected \"copy\", found \"reference\"";
-    let other = [(config.encoder.random, "random"), (config.encoder.layers.is_some(), "layers")];
+    let other = [
+        (config.encoder.random, "random"),
+        (config.encoder.layers.is_some(), "layers"),
+        (!config.encoder.keep_layers.is_empty(), "keep_layers"),
+    ];
     let message = if let Some((_, other)) = other.iter().find(|(set, _)| *set) {
         format!("{key}: with `encoder.{other}` the encoder is not that of the starting model")
     } else if plan.moves_vectors() {

@@ -111,7 +111,11 @@ impl PackedStep {
             rows().flat_map(|row| &split.equal_texts[split.sequences(row)]).copied().collect();
         let targets = &labels_of(split, task, rows());
         let width = vectors.len() / texts.len().max(1);
-        let compared = Compared { vectors, width, first: &first, texts: &texts, targets };
+        let of_task = split.teachers.get(task).filter(|teacher| !teacher.is_empty());
+        let teacher: Vec<&[f32]> =
+            of_task.map_or_else(Vec::new, |of_task| rows().map(|row| of_task.row(row)).collect());
+        let teacher = &teacher[..];
+        let compared = Compared { vectors, width, first: &first, texts: &texts, targets, teacher };
         Comparison::new(cpu, objective, compared)
     }
 

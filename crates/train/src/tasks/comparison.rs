@@ -40,6 +40,8 @@ pub(crate) struct Compared<'a> {
     pub(crate) texts: &'a [u32],
     /// `[rows]`
     pub(crate) targets: &'a TaskLabels,
+    /// `[rows]`: the answers of a teacher; empty without one.
+    pub(crate) teacher: &'a [&'a [f32]],
 }
 
 /// The loss of a task over a step, and its gradient.

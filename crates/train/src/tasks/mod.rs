@@ -12,6 +12,7 @@ mod regression;
 mod tokens;
 mod similarity;
 mod retrieval;
+mod distillation;
 
 mod comparison;
 mod targets;
@@ -43,12 +44,13 @@ pub use loss::{
 pub(crate) use loss::{Softmax, label_contrast, sigmoid};
 pub(crate) use metric::counted_spans;
 pub use metric::{
-    ClassificationCounter, ClassificationMetrics, ConfusedPair, LabelScores, MANY_LABELS,
-    MultiLabelCounter, MultiLabelMetrics, OrdinalCounter, OrdinalMetrics, PairCounter, PairMetrics,
-    RETRIEVED_RANKS, RegressionCounter, RegressionMetrics, RetrievalAtWidth, RetrievalCounter,
-    RetrievalMetrics, RunningAccuracy, SimilarityAtWidth, SimilarityCounter, SimilarityMetrics,
-    Span, SpanScores, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric,
-    larger_is_better, main_metric, metric_names, pearson, spans, spearman,
+    ClassificationCounter, ClassificationMetrics, ConfusedPair, DistillationCounter,
+    DistillationMetrics, LabelScores, MANY_LABELS, MultiLabelCounter, MultiLabelMetrics,
+    OrdinalCounter, OrdinalMetrics, PairCounter, PairMetrics, RETRIEVED_RANKS, RegressionCounter,
+    RegressionMetrics, RetrievalAtWidth, RetrievalCounter, RetrievalMetrics, RunningAccuracy,
+    SimilarityAtWidth, SimilarityCounter, SimilarityMetrics, Span, SpanScores, Tag, TaskMetrics,
+    TokensCounter, TokensMetrics, argmax, kinds_with_metric, larger_is_better, main_metric,
+    metric_names, pearson, spans, spearman,
 };
 pub use objective::Objective;
 pub(crate) use regression::near_zero;
@@ -79,9 +81,14 @@ pub(crate) trait TaskRules {
 
     /// The label of a row whose label needs no field; `None` for kinds that read one.
     ///
-    /// - `further`: texts of the row behind those of a pair
-    fn implied_label(&self, _further: usize) -> Option<RawLabel> {
+    /// - `texts`: texts of the row
+    fn implied_label(&self, _texts: usize) -> Option<RawLabel> {
         None
+    }
+
+    /// The fewest texts of a row, of a kind that compares vectors.
+    fn least_texts(&self) -> usize {
+        2
     }
 
     /// The losses of a kind that compares vectors.
@@ -237,6 +244,7 @@ pub(crate) struct SplitAnswers<'a> {
     pub(crate) loss: Option<f64>,
     /// Further widths at which vectors are compared.
     pub(crate) widths: &'a [usize],
+    pub(crate) objective: &'a Objective,
 }
 
 impl SplitAnswers<'_> {
@@ -282,6 +290,7 @@ pub(crate) fn rules(kind: TaskKind) -> &'static dyn TaskRules {
         TaskKind::Tokens => &tokens::Tokens,
         TaskKind::Similarity => &similarity::Similarity,
         TaskKind::Retrieval => &retrieval::Retrieval,
+        TaskKind::Distillation => &distillation::Distillation,
     }
 }
 

@@ -25,8 +25,8 @@ impl TaskRules for Retrieval {
     }
 
     /// The second text of a row answers the first; its label is the number of its negatives.
-    fn implied_label(&self, further: usize) -> Option<RawLabel> {
-        Some(RawLabel::Number(further as f32))
+    fn implied_label(&self, texts: usize) -> Option<RawLabel> {
+        Some(RawLabel::Number(texts.saturating_sub(2) as f32))
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {
@@ -264,8 +264,8 @@ mod tests {
     #[test]
     fn answers_of_an_equal_query_are_no_negatives() {
         let targets = TaskLabels::Numbers(vec![Some(1.0), Some(0.0), Some(1.0)]);
-        let rows =
-            Compared { vectors: &[], width: 0, first: &FIRST, texts: &TEXTS, targets: &targets };
+        let (first, texts, targets) = (&FIRST[..], &TEXTS[..], &targets);
+        let rows = Compared { vectors: &[], width: 0, first, texts, targets, teacher: &[] };
         // Positives 1, 4, 6, then negatives 2, 7: text 3 is both candidate 1 and candidate 4.
         let mut left_out = answers_of_equal_queries(&rows, &[1, 4, 6, 2, 7]);
         left_out.sort_unstable();
@@ -294,6 +294,7 @@ mod tests {
             task: 0,
             loss: None,
             widths: &[],
+            objective: &Objective::new(TaskKind::Retrieval, 1),
         };
         let Some(TaskMetrics::Retrieval(found)) = Retrieval.score(&answers) else {
             panic!("metrics of retrieval")

@@ -5,6 +5,8 @@ use super::{Answer, KindRules};
 
 pub(super) const SIMILARITY: KindRules = comparing("similarity");
 pub(super) const RETRIEVAL: KindRules = comparing("retrieval");
+/// In training alone: no model has such a task.
+pub(super) const DISTILLATION: KindRules = comparing("distillation");
 
 const fn comparing(name: &'static str) -> KindRules {
     KindRules {

@@ -36,6 +36,8 @@ pub enum TaskKind {
     Similarity,
     /// The passage that answers a query.
     Retrieval,
+    /// The vectors or the scores of another model, in training alone.
+    Distillation,
 }
 
 /// The answer of a task about one text.
@@ -108,7 +110,7 @@ pub(crate) struct AnswerLimits {
 
 impl TaskKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Classification,
         Self::MultiLabel,
         Self::Regression,
@@ -116,6 +118,7 @@ impl TaskKind {
         Self::Ordinal,
         Self::Similarity,
         Self::Retrieval,
+        Self::Distillation,
     ];
 
     pub(crate) fn rules(self) -> &'static KindRules {
@@ -127,6 +130,7 @@ impl TaskKind {
             Self::Ordinal => &ordinal::RULES,
             Self::Similarity => &comparing::SIMILARITY,
             Self::Retrieval => &comparing::RETRIEVAL,
+            Self::Distillation => &comparing::DISTILLATION,
         }
     }
 
@@ -161,7 +165,8 @@ impl TaskKind {
         self.rules().has_sets
     }
 
-    /// Returns true if a task of this kind compares the vectors of two texts: its head has no weights.
+    /// Returns true if a task of this kind compares the vectors of texts: its head has no weights,
+    /// unless vectors of a teacher have another width.
     pub fn compares(self) -> bool {
         self.rules().compares
     }

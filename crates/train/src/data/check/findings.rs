@@ -9,6 +9,7 @@ use crate::data::labels::TaskLabels;
 use crate::data::source::{DataTask, Dataset};
 use crate::data::spelling::{differences, normal_form, revealed};
 use crate::data::split::{Part, Split};
+use crate::tasks::rules;
 
 /// Labels with several spellings that are shown one by one.
 const SPELLINGS_SHOWN: usize = 3;
@@ -54,6 +55,8 @@ pub(super) fn of(data: &Dataset, index: usize, metric: Option<&str>) -> Vec<Stri
     findings.extend(match labels {
         TaskLabels::Classes(_) => counted.imbalance(metric),
         TaskLabels::Sets(_) => counted.everywhere(),
+        // Numbers that no field holds are no targets.
+        TaskLabels::Numbers(_) if rules(task.kind).implied_label(1).is_some() => None,
         TaskLabels::Numbers(numbers) => constant(numbers),
         TaskLabels::Tags(_) => None,
     });

@@ -14,6 +14,7 @@
 //! | cosines of pairs with scores | [`SimilarityCounter`] | scipy |
 //! | scores of pairs that belong together or not | [`PairCounter`] | scikit-learn, sentence-transformers |
 //! | rankings | [`RetrievalCounter`] | trec_eval |
+//! | vectors and scores beside a teacher's | [`DistillationCounter`] | scipy |
 //!
 //! Three rules hold for all:
 //!
@@ -50,6 +51,7 @@ macro_rules! scores {
 }
 
 mod classification;
+mod distillation;
 mod multi_label;
 mod ordinal;
 mod pairs;
@@ -70,6 +72,7 @@ use crate::tasks::rules;
 pub use polyhead_text::{Tag, TagSpan as Span, tag_spans as spans};
 
 pub use classification::{ClassificationCounter, ClassificationMetrics, ConfusedPair};
+pub use distillation::{DistillationCounter, DistillationMetrics};
 pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
 pub use ordinal::{OrdinalCounter, OrdinalMetrics};
 pub use pairs::{PairCounter, PairMetrics};
@@ -97,6 +100,8 @@ pub enum TaskMetrics {
     /// Metrics of a number. They come after the kinds above: reading tries one kind after the other,
     /// and these have no list that only they have.
     Regression(RegressionMetrics),
+    /// Metrics of answers beside those of a teacher.
+    Distillation(DistillationMetrics),
     /// Metrics of cosines beside scores, a part of those of a number.
     Similarity(SimilarityMetrics),
 }
@@ -131,6 +136,7 @@ impl TaskMetrics {
             Self::Tokens(_) => TokensMetrics::NAMES,
             Self::Retrieval(_) => RetrievalMetrics::NAMES,
             Self::Similarity(_) => SimilarityMetrics::NAMES,
+            Self::Distillation(_) => DistillationMetrics::NAMES,
         }
     }
 
@@ -147,6 +153,7 @@ impl TaskMetrics {
             Self::Tokens(metrics) => metrics.get(name),
             Self::Retrieval(metrics) => metrics.get(name),
             Self::Similarity(metrics) => metrics.get(name),
+            Self::Distillation(metrics) => metrics.get(name),
         }
     }
 
