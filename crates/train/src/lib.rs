@@ -64,7 +64,7 @@ pub use step::{
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,
     DISTILLATION_TEMPERATURE, DistillationCounter, DistillationMetrics, LabelScores, MANY_LABELS,
-    MultiLabelCounter, MultiLabelMetrics, MultipleNegatives, Objective, OrdinalCounter,
+    MultiLabelCounter, MultiLabelMetrics, MultipleNegatives, NamedScore, Objective, OrdinalCounter,
     OrdinalMetrics, PairCounter, PairMetrics, RETRIEVED_RANKS, RegressionCounter,
     RegressionMetrics, Reliability, ReliabilityBin, RetrievalAtWidth, RetrievalCounter,
     RetrievalMetrics, RunningAccuracy, ScoreLoss, SimilarityAtWidth, SimilarityCounter,

@@ -49,7 +49,7 @@ fn train(config: &RunConfig, run: &Path, stop: Option<u64>) -> Vec<(u64, f64)> {
     let stop = stop.map(|step| (step, trainer.stop_flag()));
     trainer = trainer.observe(Box::new(Losses { seen: Arc::clone(&seen), stop }));
     trainer.train(run, true).expect("a run");
-    let losses = seen.lock().unwrap();
+    let losses = seen.lock().expect("nobody panicked");
     losses.clone()
 }
 

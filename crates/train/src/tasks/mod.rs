@@ -46,11 +46,11 @@ pub(crate) use metric::counted_spans;
 pub use metric::{
     ClassificationCounter, ClassificationMetrics, ConfusedPair, DistillationCounter,
     DistillationMetrics, LabelScores, MANY_LABELS, MultiLabelCounter, MultiLabelMetrics,
-    OrdinalCounter, OrdinalMetrics, PairCounter, PairMetrics, RETRIEVED_RANKS, RegressionCounter,
-    RegressionMetrics, RetrievalAtWidth, RetrievalCounter, RetrievalMetrics, RunningAccuracy,
-    SimilarityAtWidth, SimilarityCounter, SimilarityMetrics, Span, SpanScores, Tag, TaskMetrics,
-    TokensCounter, TokensMetrics, argmax, kinds_with_metric, larger_is_better, main_metric,
-    metric_names, pearson, spans, spearman,
+    NamedScore, OrdinalCounter, OrdinalMetrics, PairCounter, PairMetrics, RETRIEVED_RANKS,
+    RegressionCounter, RegressionMetrics, RetrievalAtWidth, RetrievalCounter, RetrievalMetrics,
+    RunningAccuracy, SimilarityAtWidth, SimilarityCounter, SimilarityMetrics, Span, SpanScores,
+    Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric, larger_is_better,
+    main_metric, metric_names, pearson, spans, spearman,
 };
 pub use objective::Objective;
 pub(crate) use regression::near_zero;

@@ -125,6 +125,9 @@ pub struct LabelScores {
     pub support: u64,
 }
 
+/// A score by its name; `None` where it has no value.
+pub type NamedScore = (&'static str, Option<f64>);
+
 impl TaskMetrics {
     /// Names of the scores, in the order of the JSON.
     pub fn names(&self) -> &'static [&'static str] {
@@ -158,7 +161,7 @@ impl TaskMetrics {
     }
 
     /// The scores by name at each further width of the vectors, of kinds that compare vectors.
-    pub fn at_widths(&self) -> Vec<(usize, Vec<(&'static str, Option<f64>)>)> {
+    pub fn at_widths(&self) -> Vec<(usize, Vec<NamedScore>)> {
         match self {
             Self::Retrieval(metrics) => {
                 let of = |at: &RetrievalAtWidth| {
@@ -187,7 +190,7 @@ impl TaskMetrics {
 
     /// Every score by name, in the order of [`metric_names`]: what a line of a
     /// log can hold, without lists per label.
-    pub fn scores(&self) -> impl Iterator<Item = (&'static str, Option<f64>)> {
+    pub fn scores(&self) -> impl Iterator<Item = NamedScore> {
         self.names().iter().map(|name| (*name, self.get(name)))
     }
 }
