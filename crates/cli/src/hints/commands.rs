@@ -32,7 +32,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("query find retrieve nearest semantic-search", "search"),
     ("mine hard-negatives mine-hard-negatives negatives", "mine-negatives"),
     ("tokenise tokenizer tokens", "tokenize"),
-    ("fit finetune fine-tune learn", "train"),
+    ("finetune fine-tune learn", "train"),
     ("validate check lint checkdata verify", "check-data"),
     ("classify infer inference tag", "predict"),
     ("re-rank rank ranking cross-encode", "rerank"),

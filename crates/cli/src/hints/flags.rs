@@ -189,7 +189,7 @@ mod tests {
             ("encode --dim", Some("flags come after the command: polyhead encode --dim")),
             (
                 "predict --dim",
-                Some("`--dim` is a flag of encode, similarity, search, mine-negatives"),
+                Some("`--dim` is a flag of encode, similarity, search, mine-negatives, eval"),
             ),
             ("encode -dim", Some("a long flag has two dashes: --dim")),
             ("encode --json", Some("JSON is what it prints: an object per line")),

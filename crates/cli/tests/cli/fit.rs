@@ -43,7 +43,7 @@ fn a_csv_with_odd_columns_becomes_a_model_in_one_command_and_under_a_minute() {
         "`Body of the mail`: the text",
         "`Sentiment?`: classification, 2 labels: `negative`, `positive`",
         "a tenth of the rows of each label is held out as dev",
-        "rows: train 450, dev 50 (Sentiment_)",
+        "rows: train 450, dev 50 (`Sentiment_`)",
         "recipe auto: 450 rows: trains the encoder",
     ] {
         assert!(run.err.contains(line), "{line} in {}", run.err);

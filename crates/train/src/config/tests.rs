@@ -95,10 +95,11 @@ const FULL: &str = r#"
     until = "epoch 2"
 "#;
 
-/// The keys of tasks that compare vectors.
+/// The keys of tasks that read vectors.
 const VECTORS: &str = r#"
     [encoder]
     matryoshka = [8, 4]
+    keep_layers = [0, 2]
     [data]
     train = "d.jsonl"
     text = ["a", "b", "c"]
@@ -115,6 +116,17 @@ const VECTORS: &str = r#"
     symmetric = true
     margin = 0.25
     distance = "cosine"
+    [[task]]
+    name = "follow"
+    kind = "distillation"
+    text = ["a", "b"]
+    teacher = "teacher"
+    [[task]]
+    name = "same"
+    kind = "classification"
+    text = ["a", "b"]
+    pair = "separate"
+    pair_product = true
 "#;
 
 /// `text` as the file `/runs/c.toml`.

@@ -241,12 +241,12 @@ fn every_rule_says_what_was_found() {
             message: "`truncate`: expected none beside separate texts, found second",
         },
         Case {
-            at: "/tasks/7/pair",
+            at: "/tasks/8/pair",
             value: json!("joint"),
             message: "`pair_product`: expected none without separate texts, found true",
         },
         Case {
-            at: "/tasks/7/kind",
+            at: "/tasks/8/kind",
             value: json!("similarity"),
             message: "task `score`: pair: expected none or joint for kind similarity, found separate",
         },
