@@ -2,7 +2,11 @@
 
     python bench/peers/make_model.py --corpus DIR --out FOLDER
     python reference/make_shape_goldens.py FOLDER --lengths 129 300 1100
+    python reference/make_shape_goldens.py FOLDER --random roberta --lengths 129 510
     POLYHEAD_SHAPE=FOLDER cargo test --release -p polyhead-model --test parity real_shape -- --ignored --nocapture
+
+With `--random` the folder is made first: the default configuration of that `model_type`, which is the base
+model's, and random weights as training begins with them, without a tokenizer.
 
 The file `shape.safetensors` in the folder has, for a sequence of `T` random tokens, `{T}.input_ids` and
 `{T}.hidden.{l}` `[rows kept, D]`; it is too large to be committed. Printed are the largest values of each hidden
@@ -15,7 +19,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
 #: At most this many rows of a sequence are kept.
 ROWS = 100
@@ -25,8 +29,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lengths", type=int, nargs="+", default=[129, 300, 1100])
+    parser.add_argument("--random", metavar="MODEL_TYPE", help="make the folder, with random weights")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.random:
+        torch.manual_seed(0)
+        AutoModel.from_config(AutoConfig.for_model(arguments.random)).save_pretrained(arguments.folder)
     generator = torch.Generator().manual_seed(1)
     double, single = (AutoModel.from_pretrained(arguments.folder, dtype=dtype).eval() for dtype in (torch.float64, torch.float32))
     goldens = {}

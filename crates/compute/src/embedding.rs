@@ -29,8 +29,8 @@ pub struct EmbeddingTables<'a> {
     pub word: WordTable<'a>,
     /// `[positions, D]`; empty where the encoder has no table of them.
     pub position: &'a [f32],
-    /// The row of a sequence's first token in `position`; the row before it, if there is one, is
-    /// that of padding, whose token has the number of the row as its id.
+    /// The row of a sequence's first token in `position`. The row before it, if there is one, is that
+    /// of padding: its number is the id of the padding token.
     pub first_position: usize,
     /// `[types, D]`; empty where the encoder has no token types.
     pub token_type: &'a [f32],

@@ -53,7 +53,7 @@ struct TransformerJson {
 const NO_EFFECT: [&str; 5] =
     ["backend", "cache_dir", "model_name_or_path", "tokenizer_name_or_path", "unpad_inputs"];
 
-/// What the file says of a model: its task, its output, and the output of its class.
+/// The file's words for a model: its task, its output, and the output of its class.
 pub(crate) type Purpose = [&'static str; 3];
 
 /// A model that gives the vectors of tokens.

@@ -20,8 +20,8 @@ const REFERENCE_TOLERANCE: f32 = 1e-4;
 /// Lowest cosine with reference vectors for a model in 8 bits.
 const LEAST_COSINE: f64 = 0.98;
 
-/// Number of sequences in the invariance checks, and the most tokens of the longer ones: a model
-/// that reads 8,192 tokens would need half an hour for sequences of that length.
+/// Number of sequences in the invariance checks, and the most tokens of the longer ones: they
+/// stay short where a model reads 8,192 tokens, since the time grows with the length.
 const SEQUENCES: usize = 500;
 const LONG: usize = 512;
 const VERY_LONG: usize = 1_200;

@@ -283,7 +283,7 @@ fn cut_as_trained(specs: &[&HeadSpec]) -> Result<OnTruncate, Error> {
         None => Ok(OnTruncate::CutPairs(rule)),
         Some((other, differs)) => fail!(
             Option,
-            "tasks: expected tasks that were trained on pairs cut alike, found `{}` ({rule}) and \
+            "tasks: expected tasks that cut pairs by the same rule, found `{}` ({rule}) and \
              `{}` ({differs}); ask for one of them, or choose the rule",
             first.name,
             other.name

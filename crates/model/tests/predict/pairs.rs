@@ -92,7 +92,7 @@ fn pairs_are_cut_as_the_head_was_trained_or_as_asked() {
 
     let differ = with_pairs("0.7.0", [Truncation::Longest, Truncation::Second]);
     let error = differ.predict_inputs(&pairs[..1], &of(&["topic", "urgency"])).unwrap_err();
-    let expected = "tasks: expected tasks that were trained on pairs cut alike, found `topic` \
+    let expected = "tasks: expected tasks that cut pairs by the same rule, found `topic` \
                     (longest) and `urgency` (second); ask for one of them, or choose the rule";
     assert_eq!((error.kind(), error.message()), (ErrorKind::Option, expected));
     let on_truncate = OnTruncate::CutPairs(Truncation::Second);

@@ -170,7 +170,7 @@ pub(super) fn check(config: &RunConfig, document: &Document) -> Result<(), Error
     phases.into_iter().try_for_each(|(phase, section)| check_phase(phase, &section))
 }
 
-/// A model makes texts in one way: fields are joined, or put into a template, alike in all tasks.
+/// A model makes texts in one way: fields are joined, or put into a template, in the same way in all tasks.
 fn check_texts(config: &RunConfig, document: &Document) -> Result<(), Error> {
     let section = |files: &DataFiles| {
         let own = config.tasks.iter().position(|task| task.files().as_ref() == Some(files));

@@ -1,4 +1,4 @@
-//! What `sentence-transformers` writes of a cross-encoder beside its classifier.
+//! The file that `sentence-transformers` writes beside the classifier of a cross-encoder.
 //!
 //! Source: `cross_encoder/model.py` of version 6.2, `get_default_activation_fn` and
 //! `_get_model_config`.
