@@ -236,8 +236,9 @@ fn every_key_is_read() {
 #[test]
 fn tasks_that_compare_vectors_have_losses_of_their_own() {
     let config = parse(VECTORS, &[]).unwrap();
-    let [alike, answers] = &config.tasks[..] else { panic!() };
+    let [alike, answers, _, same] = &config.tasks[..] else { panic!() };
     assert_eq!((alike.loss, answers.loss), (Some(VectorLoss::Cosine), Some(VectorLoss::Triplet)));
+    assert_eq!((same.pair, same.pair_product), (Some(PairReading::Separate), Some(true)));
     // The same files with other texts.
     assert_eq!((&alike.train, answers.train.len()), (&Vec::new(), 1));
     let again = RunConfig::parse(&config.to_toml(), Path::new("/runs/c.toml"), &[]).unwrap();
