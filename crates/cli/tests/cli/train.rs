@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
