@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use polyhead_compute::{Activation, Threads};
+use polyhead_compute::Threads;
 use polyhead_model::{
-    Gradients, HeadInput, HeadLayer, HeadSpec, HeadWeights, Mode, ModelFolder, Network,
-    NetworkInput, NetworkOptions, Pass, PoolingMode, PoolingSpec, Sequences, TaskKind,
-    TrainableLayout,
+    Gradients, HeadInput, HeadSpec, HeadWeights, Mode, ModelFolder, Network, NetworkInput,
+    NetworkOptions, Pass, Sequences, TaskKind, TrainableLayout,
 };
+use polyhead_testing::plain_spec;
 
 /// Three sequences, one without tokens.
 const IDS: [u32; 9] = [2, 7, 9, 3, 2, 11, 5, 8, 3];
@@ -32,26 +32,8 @@ fn loss(vectors: &[f32], gradient: Option<&mut [f32]>) -> f64 {
 
 /// A head that gives the sentence vectors, or what its hidden layer makes of them.
 fn vectors_head(hidden: Option<usize>) -> HeadSpec {
-    HeadSpec {
-        name: "vectors".to_owned(),
-        kind: TaskKind::Similarity,
-        labels: Vec::new(),
-        pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: true },
-        input: HeadInput::Embedding,
-        layer: HeadLayer::Last,
-        hidden,
-        activation: Activation::Gelu,
-        hidden_form: Default::default(),
-        dropout: 0.0,
-        temperature: 1.0,
-        thresholds: Vec::new(),
-        label_format: Default::default(),
-        target: None,
-        range: None,
-        words: Default::default(),
-        pair: None,
-        sigmoid: false,
-    }
+    let spec = plain_spec("vectors", TaskKind::Similarity, &[]);
+    HeadSpec { input: HeadInput::Embedding, hidden, dropout: 0.0, ..spec }
 }
 
 /// Along each tensor's gradient `g`, the loss rises by `|g|` per step of length 1.

@@ -5,9 +5,9 @@ use polyhead_model::{
     HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingMode, PoolingSpec, TaskKind,
 };
 
-/// Heads of every kind, with everything that a head can have.
-pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
-    let spec = |name: &str, kind: TaskKind, labels: &[&str]| HeadSpec {
+/// A head with one linear layer on the mean of the last hidden states.
+pub fn plain_spec(name: &str, kind: TaskKind, labels: &[&str]) -> HeadSpec {
+    HeadSpec {
         name: name.to_owned(),
         kind,
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
@@ -26,7 +26,12 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         words: Default::default(),
         pair: None,
         sigmoid: false,
-    };
+    }
+}
+
+/// Heads of every kind, with everything that a head can have.
+pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
+    let spec = plain_spec;
     let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
     topic.temperature = 1.7;
     let mut moods = spec("moods", TaskKind::MultiLabel, &["glad", "sad"]);

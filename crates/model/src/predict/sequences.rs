@@ -89,7 +89,7 @@ impl MultiTaskModel {
         batch: &mut TokenBatch,
         pairs: &[TextInput<impl AsRef<str>>],
     ) -> Result<Vec<[usize; 2]>, Error> {
-        // Only looked into, never gone through: its order is not the same twice.
+        // Looked up by key alone: the order of its entries is not the same twice.
         let mut known: HashMap<&str, usize> = HashMap::new();
         let mut texts: Vec<TextInput<&str>> = Vec::new();
         let mut first_pairs = Vec::new();

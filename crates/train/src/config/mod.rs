@@ -101,7 +101,7 @@ settings! {
         attention_dropout: Option<BelowOne> = None,
         /// Keep only the embeddings and this many layers from the input upwards. Absent: all.
         layers: Option<PositiveSize> = None,
-        /// Keep only the embeddings and these layers, counted from 0, such as `[0, 2, 4]`. Absent: as `layers` says.
+        /// Keep only the embeddings and these layers, counted from 0, such as `[0, 2, 4]`. Absent: `layers` decides.
         keep_layers: Vec<Size> = Vec::new(),
         /// Start from random weights in the model's shape and with its vocabulary.
         random: bool = false,
@@ -128,7 +128,7 @@ settings! {
         /// Rows that choose the best model, calibrate it and set its thresholds.
         #[serde(deserialize_with = "words::paths")]
         dev: Vec<PathBuf> = Vec::new(),
-        /// The share of the rows of `train` that is held out as `dev`, of each label alike; the seed chooses them. Absent: none.
+        /// The share of the rows of `train` that is held out as `dev`, the same share of each label; the seed chooses them. Absent: none.
         dev_share: Option<SmallShare> = None,
         /// Rows that are looked at once, at the end.
         #[serde(deserialize_with = "words::paths")]

@@ -236,7 +236,7 @@ fn every_key_is_read() {
 #[test]
 fn tasks_that_compare_vectors_have_losses_of_their_own() {
     let config = parse(VECTORS, &[]).unwrap();
-    let [alike, answers, _, same] = &config.tasks[..] else { panic!() };
+    let [alike, answers, _, same] = &config.tasks[..] else { panic!("four tasks") };
     assert_eq!((alike.loss, answers.loss), (Some(VectorLoss::Cosine), Some(VectorLoss::Triplet)));
     assert_eq!((same.pair, same.pair_product), (Some(PairReading::Separate), Some(true)));
     // The same files with other texts.

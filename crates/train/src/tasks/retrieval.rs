@@ -225,9 +225,8 @@ fn triplets(
 
 #[cfg(test)]
 mod tests {
-    use polyhead_model::{
-        Activation, HeadInput, HeadLayer, HeadSpec, PoolingMode, PoolingSpec, TaskKind,
-    };
+    use polyhead_model::TaskKind;
+    use polyhead_testing::plain_spec;
     use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
     use super::*;
@@ -237,29 +236,6 @@ mod tests {
     /// whose negative is the second answer.
     const FIRST: [usize; 4] = [0, 3, 5, 8];
     const TEXTS: [u32; 8] = [0, 1, 2, 0, 3, 4, 5, 3];
-
-    fn comparing_head() -> HeadSpec {
-        HeadSpec {
-            name: "search".to_owned(),
-            kind: TaskKind::Retrieval,
-            labels: Vec::new(),
-            pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: true },
-            input: HeadInput::Embedding,
-            layer: HeadLayer::Last,
-            hidden: None,
-            activation: Activation::Gelu,
-            hidden_form: Default::default(),
-            dropout: 0.0,
-            temperature: 1.0,
-            thresholds: Vec::new(),
-            label_format: Default::default(),
-            target: None,
-            range: None,
-            words: Default::default(),
-            pair: None,
-            sigmoid: false,
-        }
-    }
 
     #[test]
     fn answers_of_an_equal_query_are_no_negatives() {
@@ -289,7 +265,7 @@ mod tests {
         let logits: Vec<f32> = angles.into_iter().flat_map(vector).collect();
         let answers = SplitAnswers {
             logits: &logits,
-            head: &comparing_head(),
+            head: &plain_spec("search", TaskKind::Retrieval, &[]),
             split: &split,
             task: 0,
             loss: None,
