@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from training_run import measured, toml, write_aside
@@ -41,10 +41,15 @@ class Recipe:
     max_length: int = 64
     #: The first rows of the training file; all without it.
     rows: int | None = None
+    #: The fields of both texts, for pairs.
+    text: list[str] = field(default_factory=lambda: ["text"])
+    #: Two vectors instead of one sequence.
+    separate: bool = False
 
 
 RECIPES = {
     "trec": Recipe("trec", [("coarse", "classification", "coarse")], [("coarse", "accuracy", "accuracy")], epochs=4),
+    "trec-short": Recipe("trec", [("coarse", "classification", "coarse")], [("coarse", "accuracy", "accuracy")], epochs=2, lr=5e-5),
     "sst2": Recipe("sst2", [("sentiment", "classification", "sentiment")], [("sentiment", "accuracy", "accuracy")], epochs=2),
     "banking77": Recipe(
         "banking77",
@@ -84,6 +89,31 @@ RECIPES = {
         [("topic", "accuracy", "topic accuracy"), ("sentiment", "accuracy", "sentiment accuracy")],
         epochs=3,
         lr=5e-5,
+    ),
+    "mrpc": Recipe(
+        "mrpc",
+        [("paraphrase", "classification", "paraphrase")],
+        [("paraphrase", "accuracy", "accuracy")],
+        epochs=4,
+        max_length=128,
+        text=["text_a", "text_b"],
+    ),
+    "rte": Recipe(
+        "rte",
+        [("entailment", "classification", "entailment")],
+        [("entailment", "accuracy", "accuracy")],
+        epochs=4,
+        max_length=128,
+        text=["text_a", "text_b"],
+    ),
+    "rte-separate": Recipe(
+        "rte",
+        [("entailment", "classification", "entailment")],
+        [("entailment", "accuracy", "accuracy")],
+        epochs=4,
+        max_length=128,
+        text=["text_a", "text_b"],
+        separate=True,
     ),
     "demo-topic": Recipe(
         "demo", [("topic", "classification", "topic")], [("topic", "accuracy", "topic accuracy")], epochs=3, lr=5e-5
@@ -142,10 +172,11 @@ class Bench:
             write_aside(self.arguments.out, json.dumps(self.results, indent=1))
 
     def polyhead(self, recipe: Recipe, seed: int) -> dict:
+        pair = {"pair": "separate"} if recipe.separate else {}
         config = {
             "encoder": {"model": str(self.arguments.model.resolve()), "pooling": "mean", "max_length": recipe.max_length},
-            "data": {part: str(file) for part, file in self.files(recipe).items()},
-            "task": [{"name": name, "kind": kind, "field": field} for name, kind, field in recipe.tasks],
+            "data": {part: str(file) for part, file in self.files(recipe).items()} | {"text": recipe.text},
+            "task": [{"name": name, "kind": kind, "field": label} | pair for name, kind, label in recipe.tasks],
             "train": {"epochs": recipe.epochs, "learning_rate": recipe.lr, "head_learning_rate": recipe.head_lr},
             "checkpoint": {"every": 0, "keep": 1},
         }
@@ -163,6 +194,7 @@ class Bench:
         options |= {"threads": self.arguments.threads}
         command = [self.arguments.python.absolute(), HERE / "torch_quality.py"]
         command += [word for name, value in options.items() for word in (f"--{name}", value)]
+        command += ["--text", *recipe.text, *(["--separate"] if recipe.separate else [])]
         command += ["--task", *(":".join(task) for task in recipe.tasks)]
         printed = subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout
         test = json.loads(printed.splitlines()[-1])["test"]

@@ -27,12 +27,23 @@ KINDS = ["classification", "multilabel", "regression", "tokens"]
 
 
 @dataclass
-class Row:
-    """A tokenized text: ids with `[CLS]` and `[SEP]`, cut, and where each word's first token is (`None`: cut off)."""
+class Sequence:
+    """A tokenized text, or two texts as one sequence: ids with `[CLS]` and `[SEP]`, cut, and the type of each token."""
 
     ids: list[int]
+    types: list[int]
+
+
+@dataclass
+class Row:
+    """A row: one sequence, or two with `--separate`, and where each word's first token is (`None`: cut off)."""
+
+    sequences: list[Sequence]
     words: list[int | None]
     fields: dict
+
+    def length(self) -> int:
+        return max(len(sequence.ids) for sequence in self.sequences)
 
 
 def main() -> None:
@@ -65,6 +76,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(f"--{split}", type=Path, required=True, help="JSON Lines")
     parser.add_argument("--model", type=Path, required=True, help="a folder as transformers reads it")
     parser.add_argument("--task", type=task_words, nargs="+", required=True, metavar="NAME:KIND:FIELD")
+    parser.add_argument("--text", nargs="+", default=["text"], help="the field of the text, or of both texts of a pair")
+    parser.add_argument("--separate", action="store_true", help="a pair is two vectors u and v, and the head reads u, v, |u - v|")
     parser.add_argument("--pooling", choices=["cls", "mean", "max"], default="mean")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -100,10 +113,16 @@ def tokenize(arguments: argparse.Namespace, rows: list[dict], by_words: bool) ->
     tokenizer = Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(arguments.max_length)
-    inputs = [row["tokens"] if by_words else row["text"] for row in rows]
-    encodings = tokenizer.encode_batch(inputs, is_pretokenized=by_words)
-    words = [first_tokens(one, len(text)) if by_words else [] for one, text in zip(encodings, inputs, strict=True)]
-    return [Row(one.ids, found, row) for one, found, row in zip(encodings, words, rows, strict=True)]
+    if by_words:
+        inputs = [row["tokens"] for row in rows]
+        encodings = tokenizer.encode_batch(inputs, is_pretokenized=True)
+        words = [first_tokens(one, len(text)) for one, text in zip(encodings, inputs, strict=True)]
+        return [Row([Sequence(one.ids, one.type_ids)], found, row) for one, found, row in zip(encodings, words, rows, strict=True)]
+    columns = [[row[field] for row in rows] for field in arguments.text]
+    if len(columns) > 1 and not arguments.separate:
+        columns = [list(zip(*columns, strict=True))]
+    encoded = [[Sequence(one.ids, one.type_ids) for one in tokenizer.encode_batch(column)] for column in columns]
+    return [Row(list(sequences), [], row) for sequences, row in zip(zip(*encoded, strict=True), rows, strict=True)]
 
 
 def first_tokens(encoding, count: int) -> list[int | None]:
@@ -127,7 +146,9 @@ class Model:
         names = ["hidden_dropout_prob", "attention_probs_dropout_prob"] if like_bert else ["dropout", "attention_dropout"]
         options = dict.fromkeys(names, arguments.dropout) | ({"add_pooling_layer": False} if like_bert else {})
         encoder = AutoModel.from_pretrained(arguments.model, dtype=torch.float32, **options)
-        heads = {task.name: torch.nn.Linear(encoder.config.hidden_size, len(task.labels)) for task in tasks}
+        self.has_types = getattr(encoder.config, "type_vocab_size", 0) > 1
+        width = encoder.config.hidden_size * (3 if arguments.separate else 1)
+        heads = {task.name: torch.nn.Linear(width, len(task.labels)) for task in tasks}
         for head in heads.values():
             torch.nn.init.normal_(head.weight, std=HEAD_DEVIATION)
             torch.nn.init.zeros_(head.bias)
@@ -150,12 +171,19 @@ class Model:
 
         head = self.parts["heads"][task.name]
         if not task.reads_words:
-            return head(self.dropout(torch.stack([self._pool(one) for one in vectors])))
-        words = [(one, word) for row, one in zip(rows, vectors, strict=True) for word in row.words]
+            return head(self.dropout(torch.stack([self._features(found) for found in vectors])))
+        words = [(found[0], word) for row, found in zip(rows, vectors, strict=True) for word in row.words]
         # Zeros and only then NaN: a NaN that went through the head would spoil its gradient.
         flat = torch.stack([one[word] if word is not None else one.new_zeros(one.shape[1:]) for one, word in words])
         there = torch.tensor([word is not None for _, word in words])
         return head(self.dropout(flat)).where(there[:, None], math.nan)
+
+    def _features(self, sequences: list) -> "torch.Tensor":
+        """What a head reads of a row: the vector of its sequence, or u, v and |u - v| of two."""
+        import torch
+
+        pooled = [self._pool(vectors) for vectors in sequences]
+        return pooled[0] if len(pooled) == 1 else torch.cat([*pooled, (pooled[0] - pooled[1]).abs()])
 
     def _pool(self, vectors: "torch.Tensor") -> "torch.Tensor":
         """`[T, D]` to `[D]`."""
@@ -163,20 +191,27 @@ class Model:
             return vectors[0]
         return vectors.mean(dim=0) if self.pooling == "mean" else vectors.max(dim=0).values
 
-    def encode(self, rows: list[Row]) -> list:
-        """Token vectors `[T, D]` of every row, computed in parts of like length."""
+    def encode(self, rows: list[Row]) -> list[list]:
+        """Token vectors `[T, D]` of every sequence of every row."""
+        vectors = iter(self._encode([sequence for row in rows for sequence in row.sequences]))
+        return [[next(vectors) for _ in row.sequences] for row in rows]
+
+    def _encode(self, sequences: list[Sequence]) -> list:
+        """Computed in parts of like length."""
         import torch
 
-        by_length = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-        size = math.ceil(len(rows) / CHUNKS)
-        vectors = [None] * len(rows)
-        for part in (by_length[start : start + size] for start in range(0, len(rows), size)):
-            longest = len(rows[part[-1]].ids)
-            ids = torch.tensor([rows[i].ids + [0] * (longest - len(rows[i].ids)) for i in part])
-            mask = torch.tensor([[1] * len(rows[i].ids) + [0] * (longest - len(rows[i].ids)) for i in part])
-            hidden = self.parts["encoder"](input_ids=ids, attention_mask=mask).last_hidden_state
+        by_length = sorted(range(len(sequences)), key=lambda i: len(sequences[i].ids))
+        size = math.ceil(len(sequences) / CHUNKS)
+        vectors = [None] * len(sequences)
+        for part in (by_length[start : start + size] for start in range(0, len(sequences), size)):
+            longest = len(sequences[part[-1]].ids)
+            padded = [sequences[i].ids + [0] * (longest - len(sequences[i].ids)) for i in part]
+            mask = torch.tensor([[1] * len(sequences[i].ids) + [0] * (longest - len(sequences[i].ids)) for i in part])
+            types = [sequences[i].types + [0] * (longest - len(sequences[i].types)) for i in part]
+            more = {"token_type_ids": torch.tensor(types)} if self.has_types else {}
+            hidden = self.parts["encoder"](input_ids=torch.tensor(padded), attention_mask=mask, **more).last_hidden_state
             for i, found in zip(part, hidden, strict=True):
-                vectors[i] = found[: len(rows[i].ids)]
+                vectors[i] = found[: len(sequences[i].ids)]
         return vectors
 
 
@@ -249,7 +284,7 @@ def answers(model: Model, rows: list[Row]) -> dict[str, tuple]:
     model.train_mode(False)
     logits = {task.name: [] for task in model.tasks}
     values = {task.name: [] for task in model.tasks}
-    by_length = sorted(rows, key=lambda row: len(row.ids))
+    by_length = sorted(rows, key=Row.length)
     for start in range(0, len(rows), EVALUATION_BATCH):
         batch = by_length[start : start + EVALUATION_BATCH]
         with torch.no_grad():
