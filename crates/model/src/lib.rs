@@ -51,7 +51,7 @@ pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
     BatchAnswers, CrossEncoder, LayerBreak, MultiTaskModel, NotFinite, Predictions, PreparedText,
-    RankedPassage, RequestOptions, ResolvedRequest, TaskAnswer, TextAnswer,
+    RankedPassage, RequestOptions, ResolvedRequest, TaskAnswer, TextAnswer, pair_tasks,
 };
 pub use rows::{InputFields, RowInput, RowWords, TextFields, TextTemplate};
 pub use sentence::{

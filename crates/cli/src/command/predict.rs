@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use polyhead_model::{
-    HeadSpec, ModelFolder, MultiTaskModel, OnTruncate, Predictions, RequestOptions,
+    HeadSpec, ModelFolder, MultiTaskModel, OnTruncate, Predictions, RequestOptions, pair_tasks,
 };
 use polyhead_text::{TextInput, Truncation};
 
@@ -30,7 +30,8 @@ Prints one JSON object per line:
      \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
 Offsets count characters. A text may be a pair, an array of two strings: both are
 read as one sequence, and words of the first are tagged. Tasks that were trained on pairs answer pairs
-alone, others single texts. Rows of a .jsonl or .csv file keep their other columns,
+alone, others single texts. A task that compares vectors (similarity, retrieval) answers a pair with
+its cosine, in the range of its scores if it has one, if --tasks names it or all tasks read pairs. Rows of a .jsonl or .csv file keep their other columns,
 in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
 that is not probable enough is null; with --min-score, spans below it are left out.
@@ -107,13 +108,12 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
         )));
     }
     let PredictArgs { tasks, abstain, min_score, truncate, .. } = args;
+    let specs = || folder.heads.iter().map(|head| &head.spec);
+    let tasks = tasks.or_else(|| pair_tasks(specs()));
     let on_truncate = truncate.map_or(OnTruncate::Cut, OnTruncate::CutPairs);
     let options =
         RequestOptions { tasks, abstain, min_score, on_truncate, ..RequestOptions::default() };
-    let wanted = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
-    // Those that compare vectors answer nothing.
-    let answers = |task: &&HeadSpec| !task.kind.compares() && wanted(&task.name);
-    let tasks = || folder.heads.iter().map(|head| &head.spec).filter(answers);
+    let tasks = || specs().filter(|task| options.asks(task));
     let words = tasks().any(|task| task.kind.reads_words());
     let reads_pairs = one_form(tasks())?;
     if output.is_csv() {
@@ -139,7 +139,7 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
 
 /// Checks that all tasks read one text, or all a pair of texts, and returns true for pairs.
 fn one_form<'a>(tasks: impl Iterator<Item = &'a HeadSpec>) -> Result<bool> {
-    let (pairs, texts): (Vec<&HeadSpec>, Vec<_>) = tasks.partition(|task| task.pair.is_some());
+    let (pairs, texts): (Vec<&HeadSpec>, Vec<_>) = tasks.partition(|task| task.reads_pairs());
     if !pairs.is_empty() && !texts.is_empty() {
         let names = |tasks: &[&HeadSpec]| {
             tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(",")

@@ -384,3 +384,38 @@ fn heads_answer_from_a_folder_of_8_bits() {
         assert_ne!(found, exact, "{model}, {precision}: 8 bits change probabilities a little");
     }
 }
+
+#[test]
+fn a_similarity_answers_pairs_on_the_scale_of_its_scores() {
+    let folder = super::train::set();
+    let pairs =
+        [("the soup", "the scene", 1.0), ("the soup", "a soup", 4.0), ("a", "the scene", 2.0)];
+    let rows = pairs.map(|(a, b, score)| json!({"a": a, "b": b, "score": score}).to_string());
+    fs::write(folder.path("rows.jsonl"), rows.join("\n")).unwrap();
+    let config = format!(
+        "[encoder]\nmodel = {:?}\n[data]\ntrain = \"rows.jsonl\"\ntext = [\"a\", \"b\"]\n\
+         [train]\nrecipe = \"full\"\nmax_steps = 2\n\
+         [[task]]\nname = \"closeness\"\nkind = \"similarity\"\nfield = \"score\"\nrange = [0, 5]\n",
+        super::train::tiny_model()
+    );
+    fs::write(folder.path("config.toml"), config).unwrap();
+    folder.run(&["train", "config.toml", "-o", "run", "-q"]).ok();
+
+    let predict = ["predict", "run", "-i", "rows.jsonl", "--field", "a,b"];
+    let found = folder.run(&predict).ok();
+    let mut csv = folder.run(&[&predict[..], &["--format", "csv"]].concat()).ok().out;
+    let csv = csv.split_off(csv.find('\n').unwrap() + 1);
+    for ((line, csv), (a, b, _)) in found.json_lines().iter().zip(csv.lines()).zip(pairs) {
+        let args = ["similarity", "-m", "run", a, b, "--json"];
+        let cosine = folder.run(&args).ok().json_lines()[0]["similarity"][0][1].as_f64().unwrap();
+        let answer = &line["tasks"]["closeness"];
+        let value = answer["value"].as_f64().unwrap();
+        // Five times a cosine in single precision.
+        assert!((value - (5.0 * cosine).clamp(0.0, 5.0)).abs() < 1e-5, "{line} {cosine}");
+        assert!(csv.split(',').any(|cell| cell.parse() == Ok(value)), "{csv}");
+    }
+    let refused = folder.run(&["predict", "run", "one text"]);
+    let message =
+        "task `closeness`: expected a pair of texts, as it was trained on pairs, found one text";
+    assert!(refused.code == 1 && refused.err.contains(message), "{}", refused.err);
+}

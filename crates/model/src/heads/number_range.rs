@@ -36,6 +36,12 @@ impl NumberRange {
         (self.least..=self.most).contains(&number)
     }
 
+    /// The number at this share of the way from the smallest number to the largest; outside the range
+    /// for a share outside 0 to 1.
+    pub(crate) fn at(self, share: f32) -> f32 {
+        self.least + share * (self.most - self.least)
+    }
+
     /// The number of the range that is nearest to `number`, which is not NaN.
     pub fn clipped(self, number: f32) -> f32 {
         number.clamp(self.least, self.most)

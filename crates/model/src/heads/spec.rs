@@ -83,6 +83,11 @@ impl PairForm {
         }
     }
 
+    /// Returns true if each text is a sequence of its own.
+    pub fn is_separate(self) -> bool {
+        matches!(self, Self::Separate { .. })
+    }
+
     /// The text of a joint pair that loses tokens in training; `None` if each text is cut alone.
     pub fn truncation(self) -> Option<Truncation> {
         match self {
@@ -160,7 +165,8 @@ impl HeadSpec {
     }
 
     /// The number that a logit of a regression means: in the unit of the targets, clipped to the
-    /// head's range.
+    /// head's range. A cosine of 0 means the least number of the range, a cosine of 1 the largest;
+    /// without a range, the number is the cosine.
     pub fn number(&self, logit: f32) -> f32 {
         let number = self.in_target_unit(logit);
         self.range.map_or(number, |range| range.clipped(number))
@@ -173,6 +179,9 @@ impl HeadSpec {
     }
 
     fn in_target_unit(&self, logit: f32) -> f32 {
+        if self.kind.compares() {
+            return self.range.map_or(logit, |range| range.at(logit));
+        }
         let logit = if self.sigmoid { logistic(logit) } else { logit };
         self.target.map_or(logit, |scale| scale.restored(logit))
     }
@@ -199,13 +208,18 @@ impl HeadSpec {
         self.pair.is_some() && !self.kind.has_labels() && !self.kind.compares()
     }
 
-    /// Returns true if the head reads the vectors of two texts that are a sequence each.
-    pub fn reads_two_vectors(&self) -> bool {
-        self.pair_product().is_some()
+    /// Returns true if the head answers pairs of texts and no single texts.
+    pub fn reads_pairs(&self) -> bool {
+        self.pair.is_some() || self.kind.compares()
     }
 
-    /// For a head that [reads two vectors](Self::reads_two_vectors), true if it reads their product
-    /// as well.
+    /// Returns true if the head reads the vectors of two texts that are a sequence each.
+    pub fn reads_two_vectors(&self) -> bool {
+        self.pair_product().is_some() || self.kind.compares()
+    }
+
+    /// True if the head has weights for the product of two vectors, false if it has weights for two
+    /// vectors alone; `None` if it has none for two vectors.
     pub(crate) fn pair_product(&self) -> Option<bool> {
         match self.pair? {
             PairForm::Separate { product } => Some(product),
@@ -259,7 +273,8 @@ pub(crate) fn check_heads<'a>(heads: impl Iterator<Item = &'a HeadSpec>) -> Resu
         }
         check_labels(head).map_err(in_task)?;
         check_numbers(head).map_err(in_task)?;
-        if head.reads_two_vectors() && (head.kind.reads_words() || head.kind.compares()) {
+        let separate = head.pair.is_some_and(PairForm::is_separate);
+        if separate && (head.kind.reads_words() || head.kind.compares()) {
             let problem =
                 format!("pair: expected none or joint for kind {}, found separate", head.kind);
             return Err(in_task(problem));

@@ -224,7 +224,8 @@ pub(crate) struct Head {
     pub(crate) hidden: Option<PackedLinear>,
     /// The norm after the hidden layer.
     norm: Option<HeadNorm>,
-    pub(crate) output: PackedLinear,
+    /// `None` if the kind compares vectors.
+    output: Option<PackedLinear>,
 }
 
 /// A layer norm after a head's hidden layer.
@@ -235,8 +236,8 @@ struct HeadNorm {
 }
 
 impl Head {
-    /// Packs a head; `None` if it has no weights, because it compares vectors.
-    pub(crate) fn new(weights: &HeadWeights, cpu: Cpu) -> Option<Self> {
+    /// Packs a head.
+    pub(crate) fn new(weights: &HeadWeights, cpu: Cpu) -> Self {
         let pack = |weight: &[f32], bias: Option<&[f32]>, outputs: usize| {
             let inputs = weight.len() / outputs.max(1);
             let mut packed = PackedLinear::zeros(cpu.isa(), outputs, inputs, bias.is_some());
@@ -244,12 +245,9 @@ impl Head {
             packed
         };
         let HeadWeights { spec, mix, hidden, output: (weight, bias) } = weights;
-        if spec.kind.compares() {
-            return None;
-        }
         let norm =
             hidden.as_ref().and_then(|hidden| hidden.norm.clone()).zip(spec.hidden_form.norm);
-        Some(Self {
+        Self {
             spec: spec.clone(),
             mix: mix.as_deref().map(soft_max),
             hidden: hidden.as_ref().map(|hidden| {
@@ -259,29 +257,41 @@ impl Head {
                 let bias = bias.unwrap_or_else(|| vec![0.0; factor.len()]);
                 HeadNorm { pair: (factor, bias), eps }
             }),
-            output: pack(weight, Some(bias), bias.len()),
-        })
+            output: (!spec.kind.compares()).then(|| pack(weight, Some(bias), bias.len())),
+        }
     }
 
     /// Computes the logits, `[rows, outputs]`, of `x`, `[rows, in]`.
+    ///
+    /// # Panics
+    /// If the kind compares vectors.
     pub(crate) fn forward(&self, cpu: Cpu, x: &[f32]) -> Vec<f32> {
+        let output = self.output();
         let rows = x.len() / self.inputs();
-        let mut logits = vec![0.0; rows * self.output.outputs()];
+        let mut logits = vec![0.0; rows * output.outputs()];
         match &self.hidden {
-            None => self.output.forward(cpu, x, Activation::Identity, None, &mut logits),
+            None => output.forward(cpu, x, Activation::Identity, None, &mut logits),
             Some(hidden) => {
                 let mut between = vec![0.0; rows * hidden.outputs()];
                 hidden.forward(cpu, x, self.spec.activation, None, &mut between);
                 if let Some(HeadNorm { pair: (factor, bias), eps }) = &self.norm {
                     cpu.layer_norm(&mut between, factor, bias, *eps);
                 }
-                self.output.forward(cpu, &between, Activation::Identity, None, &mut logits);
+                output.forward(cpu, &between, Activation::Identity, None, &mut logits);
             }
         }
         logits
     }
 
+    /// Width of a row that the weights read.
+    ///
+    /// # Panics
+    /// If the kind compares vectors.
     pub(crate) fn inputs(&self) -> usize {
-        self.hidden.as_ref().unwrap_or(&self.output).inputs()
+        self.hidden.as_ref().unwrap_or_else(|| self.output()).inputs()
+    }
+
+    fn output(&self) -> &PackedLinear {
+        self.output.as_ref().expect("the kind has an output layer")
     }
 }

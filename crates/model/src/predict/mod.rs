@@ -11,4 +11,4 @@ mod cross_encoder;
 pub use answers::{BatchAnswers, NotFinite, Predictions, TaskAnswer, TextAnswer};
 pub use cross_encoder::{CrossEncoder, RankedPassage};
 pub use multi_task::MultiTaskModel;
-pub use request::{LayerBreak, PreparedText, RequestOptions, ResolvedRequest};
+pub use request::{LayerBreak, PreparedText, RequestOptions, ResolvedRequest, pair_tasks};

@@ -25,8 +25,6 @@ pub struct MultiTaskModel {
     pub(super) heads: Vec<Head>,
     /// True if heads without a form of pairs read single texts.
     pub(super) records_pairs: bool,
-    /// Names of the tasks that compare vectors of texts, which callers do with these vectors.
-    pub(super) comparisons: Vec<String>,
     input: Option<TextFields>,
 }
 
@@ -68,12 +66,10 @@ impl MultiTaskModel {
         let (weights, input) = (folder.heads.clone(), folder.input.clone());
         let records_pairs = folder.records_pairs();
         let encoder = SentenceEncoder::from_folder(folder, options)?;
-        let heads = encoder.threads.cpu(encoder.isa(), |cpu| {
-            weights.iter().filter_map(|head| Head::new(head, cpu)).collect()
-        });
-        let comparisons = weights.into_iter().map(|head| head.spec);
-        let comparisons = comparisons.filter(|spec| spec.kind.compares()).map(|spec| spec.name);
-        Ok(Self { encoder, heads, records_pairs, comparisons: comparisons.collect(), input })
+        let heads = encoder
+            .threads
+            .cpu(encoder.isa(), |cpu| weights.iter().map(|head| Head::new(head, cpu)).collect());
+        Ok(Self { encoder, heads, records_pairs, input })
     }
 
     /// The encoder, for what needs no heads.
@@ -81,7 +77,7 @@ impl MultiTaskModel {
         &self.encoder
     }
 
-    /// The tasks that answer texts, in order.
+    /// The tasks, in order.
     pub fn tasks(&self) -> impl ExactSizeIterator<Item = &HeadSpec> {
         self.heads.iter().map(|head| &head.spec)
     }

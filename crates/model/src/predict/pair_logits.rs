@@ -1,12 +1,14 @@
-//! The logits of heads that read two vectors, after the pass that gave these.
+//! The logits of heads that read two vectors, after the pass that gave these: from features of both,
+//! or their cosine where the kind compares vectors.
 
 use std::time::Instant;
 
 use polyhead_compute::Cpu;
 
-use crate::heads::pair_features;
+use crate::heads::{Head, pair_features};
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::pass::{BatchLogits, GroupNumbers, PassText, logits};
+use crate::sentence::cosine;
 
 impl MultiTaskModel {
     /// Completes the numbers of texts by the logits of heads that read two vectors.
@@ -21,7 +23,9 @@ impl MultiTaskModel {
         let mut found = numbers.of_texts(texts);
         for (task, time) in &mut found.head_times {
             let head = &self.heads[*task];
-            let Some(product) = head.spec.pair_product() else { continue };
+            if !head.spec.reads_two_vectors() {
+                continue;
+            }
             let begun = Instant::now();
             let asked = |text: &PassText| text.request.tasks.contains(task);
             let (mut both, mut rows) = (Vec::new(), 0);
@@ -34,9 +38,7 @@ impl MultiTaskModel {
                 }
                 rows += 1;
             }
-            let mut x = Vec::new();
-            pair_features(&both, rows, product, &mut x);
-            let logits = logits(cpu, head, &x);
+            let logits = pair_logits(cpu, head, &both, rows);
             let rows = logits.chunks_exact(head.spec.outputs());
             let of_task = texts.iter().zip(&mut found.texts).filter(|(text, _)| asked(text));
             for ((text, found), logits) in of_task.zip(rows) {
@@ -48,4 +50,24 @@ impl MultiTaskModel {
         }
         found
     }
+}
+
+/// `[rows, outputs]`.
+///
+/// - `vectors`: `[2 · rows, width]`, both of a pair beside each other
+fn pair_logits(cpu: Cpu, head: &Head, vectors: &[f32], rows: usize) -> Vec<f32> {
+    if let Some(product) = head.spec.pair_product() {
+        let mut x = Vec::new();
+        pair_features(vectors, rows, product, &mut x);
+        return logits(cpu, head, &x);
+    }
+    let width = vectors.len() / (2 * rows).max(1);
+    let pairs = vectors.chunks_exact((2 * width).max(1)).map(|pair| pair.split_at(width));
+    let score =
+        |(first, second): (&[f32], &[f32])| match first.iter().chain(second).all(|x| x.is_finite())
+        {
+            true => cosine(first, second) as f32,
+            false => f32::NAN,
+        };
+    pairs.map(score).collect()
 }

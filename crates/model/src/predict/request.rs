@@ -20,7 +20,8 @@ use crate::sentence::{EncodeOptions, OnTruncate, Prompt, Vectors};
 /// Options of a request about texts.
 #[derive(Clone, Debug, Default)]
 pub struct RequestOptions {
-    /// The tasks that answer; absent: all.
+    /// The tasks that answer; absent: all that have weights. Tasks that compare the vectors of two
+    /// texts are asked by name.
     pub tasks: Option<Vec<String>>,
     /// The form of the vectors that are given as well; absent: no vectors.
     pub vectors: Option<Vectors>,
@@ -32,6 +33,23 @@ pub struct RequestOptions {
     pub abstain: Option<f32>,
     /// Tagging: spans with a lower score are left out.
     pub min_score: Option<f32>,
+}
+
+impl RequestOptions {
+    /// Returns true if the task answers this request.
+    pub fn asks(&self, task: &HeadSpec) -> bool {
+        match &self.tasks {
+            Some(names) => names.contains(&task.name),
+            None => !task.kind.compares(),
+        }
+    }
+}
+
+/// The names of all tasks, if all answer pairs of texts: a request about pairs that names no task
+/// means them. `None` if there is no task, or one that answers single texts.
+pub fn pair_tasks<'a>(tasks: impl Iterator<Item = &'a HeadSpec>) -> Option<Vec<String>> {
+    let name = |task: &HeadSpec| task.reads_pairs().then(|| task.name.clone());
+    tasks.map(name).collect::<Option<Vec<_>>>().filter(|names| !names.is_empty())
 }
 
 /// [`RequestOptions`] resolved for a model.
@@ -90,22 +108,14 @@ impl MultiTaskModel {
             }
         }
         for name in options.tasks.iter().flatten() {
-            if self.comparisons.contains(name) {
-                fail!(
-                    UnknownTask,
-                    "task `{name}`: expected one that answers texts, found one that compares their \
-                     vectors: ask for the vectors, or use `polyhead similarity`"
-                );
-            }
             if !self.tasks().any(|spec| spec.name == *name) {
                 let known: Vec<&str> = self.tasks().map(|spec| spec.name.as_str()).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 fail!(UnknownTask, "task `{name}`: the model has no such task (it has: {known})");
             }
         }
-        let asked = |name: &String| options.tasks.as_ref().is_none_or(|tasks| tasks.contains(name));
         let (tasks, specs): (Vec<usize>, Vec<_>) =
-            self.tasks().enumerate().filter(|(_, spec)| asked(&spec.name)).unzip();
+            self.tasks().enumerate().filter(|(_, spec)| options.asks(spec)).unzip();
         let vectors = options.vectors.unwrap_or_default();
         let plan = self.encoder().resolve(&EncodeOptions {
             normalize: vectors.normalize,

@@ -145,9 +145,9 @@ impl MultiTaskModel {
         input: &TextInput<impl AsRef<str>>,
     ) -> Result<(), Error> {
         let is_pair = input.second().is_some();
-        let unfit = |spec: &&HeadSpec| match spec.pair {
-            Some(_) => !is_pair,
-            None => is_pair && self.records_pairs,
+        let unfit = |spec: &&HeadSpec| match spec.reads_pairs() {
+            true => !is_pair,
+            false => is_pair && self.records_pairs,
         };
         let asked = request.tasks.iter().map(|task| &self.heads[*task].spec);
         let name = match asked.clone().find(unfit) {

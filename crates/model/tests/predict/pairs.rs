@@ -1,8 +1,9 @@
 //! Pairs of texts: which heads answer them, and which text of a long pair is cut.
 
 use polyhead_model::{
-    EncodeOptions, ErrorKind, HeadWeights, ModelFolder, MultiTaskModel, OnTruncate, PairForm,
-    PreparedText, Provenance, RequestOptions, TextAnswer, Vectors,
+    Answer, EncodeOptions, ErrorKind, HeadInput, HeadSpec, HeadWeights, ModelFolder,
+    MultiTaskModel, NumberRange, OnTruncate, PairForm, PreparedText, Provenance, RequestOptions,
+    TaskKind, TextAnswer, Vectors, cosine, pair_tasks,
 };
 use polyhead_text::{TextInput, Truncation};
 
@@ -101,7 +102,7 @@ fn pairs_are_cut_as_the_head_was_trained_or_as_asked() {
 }
 
 /// A folder whose `urgency` reads two sentence vectors and their product, `topic` two pooled vectors,
-/// and `moods` both texts together.
+/// and `moods` both texts together; `closeness` compares two sentence vectors, on a scale from 1 to 5.
 fn with_separate() -> ModelFolder {
     let mut folder = with_heads("st6-dense");
     folder.provenance =
@@ -117,10 +118,16 @@ fn with_separate() -> ModelFolder {
         spec.pair = Some(form);
         *head = HeadWeights { mix: head.mix.clone(), ..HeadWeights::random(spec, &dims, 7) };
     }
+    let spec = HeadSpec {
+        input: HeadInput::Embedding,
+        range: Some(NumberRange::new(1.0, 5.0).unwrap()),
+        ..polyhead_testing::plain_spec("closeness", TaskKind::Similarity, &[])
+    };
+    folder.heads.push(HeadWeights::random(spec, &dims, 7));
     folder
 }
 
-const READ_PAIRS: [&str; 3] = ["topic", "moods", "urgency"];
+const READ_PAIRS: [&str; 4] = ["topic", "moods", "urgency", "closeness"];
 
 /// Bits of all numbers of an answer.
 fn bits(answer: &TextAnswer) -> Vec<u32> {
@@ -174,6 +181,55 @@ fn a_head_reads_the_vectors_of_both_texts() {
 }
 
 #[test]
+fn a_comparison_answers_with_the_cosine_in_its_range() {
+    let mut folder = with_separate();
+    let mut search = head(&mut folder, "closeness").clone();
+    search.spec = HeadSpec {
+        range: None,
+        ..HeadSpec { name: "search".into(), kind: TaskKind::Retrieval, ..search.spec }
+    };
+    folder.heads.push(search);
+    let model = model(folder, 2);
+    let pairs = [
+        TextInput::Pair("the train", "leaves"),
+        TextInput::Pair("the train", "the train"),
+        TextInput::Pair("", "a"),
+    ];
+    let found = model.predict_inputs(&pairs, &of(&["closeness", "search"])).unwrap();
+    for (pair, found) in pairs.iter().zip(&found.texts) {
+        let sides = [pair.text().into_owned(), pair.second().unwrap().to_string()];
+        let vectors = model.encoder().encode_with(&sides, &EncodeOptions::default()).unwrap();
+        let expected = cosine(vectors.embeddings.row(0), vectors.embeddings.row(1)) as f32;
+        let [closeness, search] = &found.tasks[..] else { panic!("two tasks") };
+        for task in [closeness, search] {
+            assert_eq!(
+                (task.logits.as_slice(), task.probabilities.columns()),
+                (&[expected][..], 0)
+            );
+        }
+        let score = (1.0 + 4.0 * expected).clamp(1.0, 5.0);
+        assert_eq!(closeness.answer, Answer::Regression(score));
+        assert_eq!(search.answer, Answer::Regression(expected));
+    }
+    let of_equal = &found.texts[1].tasks;
+    assert!((of_equal[1].logits.as_slice()[0] - 1.0).abs() < 1e-6);
+
+    // They are asked by name, or with all others that answer pairs.
+    let unnamed = RequestOptions::default();
+    assert!(model.tasks().all(|task| unnamed.asks(task) != task.kind.compares()));
+    assert_eq!(pair_tasks(model.tasks()), None, "`grade` answers single texts");
+    let of_pairs = pair_tasks(model.tasks().filter(|task| task.reads_pairs())).unwrap();
+    let known: Vec<&String> = model.tasks().map(|task| &task.name).collect();
+    let named = |name: &&String| READ_PAIRS.contains(&name.as_str()) || *name == "search";
+    assert!(known.into_iter().filter(named).eq(&of_pairs), "{of_pairs:?}");
+    assert_eq!(pair_tasks(model.tasks().take(0)), None);
+    let error = model.predict_inputs(&[TextInput::One("a")], &of(&["closeness"])).unwrap_err();
+    let expected =
+        "task `closeness`: expected a pair of texts, as it was trained on pairs, found one text";
+    assert_eq!(error.message(), expected);
+}
+
+#[test]
 fn pairs_have_the_same_answers_in_any_company() {
     let all = texts(60);
     // Some texts stand in many pairs, on both sides.
@@ -181,10 +237,11 @@ fn pairs_have_the_same_answers_in_any_company() {
         .map(|i| TextInput::Pair(&*all[if i % 3 == 0 { 5 } else { i }], &*all[(i * 7) % 60]))
         .collect();
     let vectors = Some(Vectors::default());
-    let requests: Vec<RequestOptions> = [&READ_PAIRS[..], &["topic"], &["urgency", "moods"]]
-        .into_iter()
-        .flat_map(|tasks| [of(tasks), RequestOptions { vectors, ..of(tasks) }])
-        .collect();
+    let requests: Vec<RequestOptions> =
+        [&READ_PAIRS[..], &["topic"], &["urgency", "moods", "closeness"], &["closeness"]]
+            .into_iter()
+            .flat_map(|tasks| [of(tasks), RequestOptions { vectors, ..of(tasks) }])
+            .collect();
     let one = model(with_separate(), 1);
     let alone: Vec<Vec<Vec<u32>>> = requests
         .iter()
@@ -209,7 +266,7 @@ fn pairs_have_the_same_answers_in_any_company() {
         let single = model.resolve_request(&RequestOptions { vectors, ..of(&["grade"]) }).unwrap();
         let resolved: Vec<_> =
             requests.iter().map(|request| model.resolve_request(request).unwrap()).collect();
-        let which = |row: usize| if row % 7 == 6 { &single } else { &resolved[row % 6] };
+        let which = |row: usize| if row % 7 == 6 { &single } else { &resolved[row % 8] };
         let prepared: Vec<PreparedText> = pairs
             .iter()
             .enumerate()
@@ -223,7 +280,7 @@ fn pairs_have_the_same_answers_in_any_company() {
             prepared.iter().enumerate().map(|(row, text)| (which(row), text)).collect();
         let found = model.answer(&asked);
         for (row, found) in found.into_iter().enumerate().filter(|(row, _)| row % 7 != 6) {
-            assert_eq!(bits(&found.unwrap()), alone[row % 6][row], "{threads} threads, {row}");
+            assert_eq!(bits(&found.unwrap()), alone[row % 8][row], "{threads} threads, {row}");
         }
     }
     let request = one.resolve_request(&of(&["urgency"])).unwrap();

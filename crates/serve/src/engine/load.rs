@@ -48,7 +48,7 @@ pub(crate) fn load_and_try(load: &ModelLoader) -> Result<LoadedModel, EngineErro
 fn try_out(model: &MultiTaskModel, text: &str) -> Result<usize, EngineError> {
     let mut tokens = 0;
     for input in [TextInput::One(text), TextInput::Pair("", text)] {
-        let reads = |spec: &&HeadSpec| spec.pair.is_some() == input.second().is_some();
+        let reads = |spec: &&HeadSpec| spec.reads_pairs() == input.second().is_some();
         let tasks: Vec<String> =
             model.tasks().filter(reads).map(|spec| spec.name.clone()).collect();
         if tasks.is_empty() && input.second().is_some() {

@@ -1,8 +1,8 @@
 //! Reranking as clients of text-embeddings-inference, Cohere and Jina ask for it, and pairs of texts.
 
 use polyhead_model::{
-    HeadSpec, HeadWeights, LoadOptions, ModelFolder, MultiTaskModel, OnTruncate, PairForm,
-    RequestOptions,
+    HeadInput, HeadSpec, HeadWeights, LoadOptions, ModelFolder, MultiTaskModel, NumberRange,
+    OnTruncate, PairForm, RequestOptions, TaskKind,
 };
 use polyhead_testing::tiny_model;
 use polyhead_text::{TextInput, Truncation};
@@ -232,5 +232,43 @@ async fn a_head_of_two_vectors_answers_pairs_and_sorts_texts() {
     let tasks = client.get("/v1/model").await.ok()["tasks"].clone();
     let pair = |name| tasks.as_array().unwrap().iter().find(|task| task["name"] == name);
     assert_eq!(pair("urgency").unwrap()["pair"], "separate");
+    server.stop().await;
+}
+
+/// A tiny folder whose only task compares the vectors of two texts, on a scale from 0 to 5.
+fn similarity_model() -> Result<MultiTaskModel, polyhead_model::Error> {
+    let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
+    let spec = HeadSpec {
+        input: HeadInput::Embedding,
+        range: Some(NumberRange::new(0.0, 5.0).unwrap()),
+        ..polyhead_testing::plain_spec("closeness", TaskKind::Similarity, &[])
+    };
+    folder.heads = vec![HeadWeights::random(spec, &folder.head_dims(), 7)];
+    MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1).max_length(MAX_TOKENS))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_similarity_answers_pairs_and_gives_the_vectors_of_texts() {
+    let server = Fixture::with(|settings| settings.load = similarity_model).await;
+    let mut client = server.client().await;
+    let vectors = similarity_model().unwrap();
+    let vectors = vectors.encoder().encode(&["the train", "leaves"]).unwrap();
+    let cosine = polyhead_model::cosine(vectors.row(0), vectors.row(1)) as f32;
+    let pair = json!(["the train", "leaves"]);
+    for body in [json!({"inputs": [pair]}), json!({"inputs": [pair], "tasks": ["closeness"]})] {
+        let found = client.post("/v1/predict", body.to_string()).await.ok();
+        let answer = &found["answers"][0];
+        assert_eq!(number(&answer["tasks"]["closeness"]["value"]), (5.0 * cosine).clamp(0.0, 5.0));
+        assert_eq!(answer.get("embedding"), None);
+    }
+    let found = client.post("/v1/predict", json!({"inputs": ["the train"]}).to_string()).await.ok();
+    assert_eq!(found["answers"][0]["tasks"], json!({}));
+    let first = number(&found["answers"][0]["embedding"][0]);
+    assert_eq!(first, vectors.row(0)[0]);
+    let body = json!({"inputs": ["the train"], "tasks": ["closeness"]}).to_string();
+    let message = "inputs: text 1: task `closeness`: expected a pair of texts";
+    client.post("/v1/predict", body).await.fails(400, "invalid_value", message);
+    let task = client.get("/v1/model").await.ok()["tasks"][0].clone();
+    assert_eq!((&task["kind"], &task["pair"]), (&json!("similarity"), &json!("separate")));
     server.stop().await;
 }

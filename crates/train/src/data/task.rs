@@ -1,6 +1,6 @@
 //! The parts of a task that reading needs.
 
-use polyhead_model::{HeadSpec, LabelFormat, NumberRange, TaskKind};
+use polyhead_model::{HeadSpec, LabelFormat, NumberRange, PairForm, TaskKind};
 use polyhead_text::WordSplit;
 
 use crate::config::{DataFiles, PairReading, TaskSettings, WordRule};
@@ -92,7 +92,7 @@ impl From<&HeadSpec> for TaskFields {
             range: None,
             words: Some(head.words.clone()),
             start_words: None,
-            pair: head.reads_two_vectors().then_some(PairReading::Separate),
+            pair: head.pair.is_some_and(PairForm::is_separate).then_some(PairReading::Separate),
             files: None,
             may_lack_labels: true,
         }

@@ -182,7 +182,7 @@ fn requested_heads(
         }
     }
     // A file has rows of one form: single texts, or several of which a head makes something.
-    let reads_several = |spec: &HeadSpec| spec.kind.compares() || spec.pair.is_some();
+    let reads_several = HeadSpec::reads_pairs;
     let all_several = specs.iter().all(reads_several);
     let wants_several = all_several || several && specs.iter().any(reads_several);
     let wanted = |spec: &HeadSpec| match &options.tasks {

@@ -175,7 +175,7 @@ pub(super) fn target_scale(data: &Dataset, task: usize) -> Option<TargetScale> {
 
 /// How a task reads pairs of texts, if it or the head that it begins with says so.
 pub(super) fn pair_reading(task: &TaskSettings, start: Option<&HeadSpec>) -> Option<PairReading> {
-    let separate = start.is_some_and(HeadSpec::reads_two_vectors);
+    let separate = start.and_then(|head| head.pair).is_some_and(PairForm::is_separate);
     task.pair.or(separate.then_some(PairReading::Separate))
 }
 

@@ -5,7 +5,7 @@ use polyhead_files::safetensors::Tensor;
 use serde_json::{Map, Value};
 
 use super::{Published, READ, cross_encoder};
-use crate::heads::{HeadDims, HeadSpec, HeadWeights};
+use crate::heads::{HeadDims, HeadSpec, HeadWeights, PairForm};
 
 impl Published {
     /// The class of the encoder alone.
@@ -52,7 +52,7 @@ impl Published {
             ("input", own.input == head.input),
             ("pooling", tags || own.pooling.modes == head.pooling.modes),
             ("unit of its targets", head.target.is_none()),
-            ("form of pairs", !head.reads_two_vectors()),
+            ("form of pairs", !head.pair.is_some_and(PairForm::is_separate)),
         ];
         parts.into_iter().find(|(_, same)| !same).map(|(part, _)| part)
     }

@@ -1,5 +1,5 @@
 //! Kinds that compare the vectors of texts: similarity, a score of two texts, and retrieval, the passage
-//! that answers a query. Their head has no weights; its answer about two texts is the cosine.
+//! that answers a query. A head of them has no weights; its logit is the cosine of two texts.
 
 use super::{Answer, KindRules};
 
@@ -19,6 +19,6 @@ const fn comparing(name: &'static str) -> KindRules {
         problem_type: None,
         // A cosine has no probability.
         probabilities: |_, _| Vec::new(),
-        answer: |numbers| Answer::Regression(numbers.logits[0]),
+        answer: |numbers| Answer::Regression(numbers.head.number(numbers.logits[0])),
     }
 }

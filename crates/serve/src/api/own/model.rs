@@ -45,7 +45,8 @@ pub(crate) struct ModelCard<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskCard<'a> {
     name: &'a str,
-    /// Kind of the task: `classification`, `multilabel`, `regression`, `tokens` or `ordinal`.
+    /// Kind of the task: `classification`, `multilabel`, `regression`, `tokens`, `ordinal`, `similarity`
+    /// or `retrieval`.
     kind: &'a str,
     /// Labels in the order of the head; empty for regression.
     labels: &'a [String],
@@ -64,12 +65,12 @@ pub(crate) struct TaskCard<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     target: Option<TargetCard>,
-    /// Least and largest answer of a regression whose answers are clipped.
+    /// Least and largest answer of a regression whose answers are clipped, or of a similarity.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     range: Option<[f32; 2]>,
     /// Present if the task answers pairs of texts, and no single texts: `joint` if it reads both as one
-    /// sequence, `separate` if it reads the vectors of both.
+    /// sequence, `separate` if it reads or compares the vectors of both.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pair: Option<&'a str>,
@@ -114,7 +115,10 @@ impl<'a> TaskCard<'a> {
             words: kind.reads_words().then(|| spec.words.name()),
             target: spec.target.map(target),
             range: spec.range.map(|range| [range.least(), range.most()]),
-            pair: spec.pair.map(|form| form.name()),
+            pair: spec.reads_pairs().then(|| match spec.reads_two_vectors() {
+                true => "separate",
+                false => "joint",
+            }),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use polyhead_model::MultiTaskModel;
+use polyhead_model::{MultiTaskModel, pair_tasks};
 use polyhead_text::TextInput;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,7 +27,8 @@ use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestOptions, 
 pub(crate) struct PredictRequest {
     inputs: TextInputs,
     /// Names of tasks, and `embedding` for the sentence vector. Without this field, all tasks answer
-    /// and there is no vector; a model without tasks gives the vector.
+    /// and there is no vector, but for tasks that compare the vectors of two texts: they answer pairs
+    /// if all tasks do. A model without other tasks gives the vector.
     #[schema(example = json!(["topic", "embedding"]))]
     tasks: Option<Vec<String>>,
     /// True if a text that is too long may be truncated; otherwise it is an error.
@@ -142,7 +143,20 @@ impl PredictRequest {
         if tasks.as_ref().is_some_and(Vec::is_empty) {
             return Err(value("tasks", "tasks: expected at least one, found none".to_owned()));
         }
-        let embedding = tasks.as_mut().map_or(model.tasks().len() == 0, |tasks| {
+        let inputs = self.inputs.0.into_vec().into_iter().enumerate();
+        let texts = inputs.map(|(index, input)| {
+            let text = input.into_text(model.input()).map_err(|message| {
+                value("inputs", format!("inputs: text {}: {message}", index + 1))
+            })?;
+            Ok(InputText::Text(text))
+        });
+        let texts = texts.collect::<Result<Vec<_>, ApiError>>()?;
+        let is_pair = |text: &InputText| matches!(text, InputText::Text(TextInput::Pair(..)));
+        if tasks.is_none() && texts.iter().any(is_pair) {
+            tasks = pair_tasks(model.tasks());
+        }
+        let answers_none = || model.tasks().all(|task| task.kind.compares());
+        let embedding = tasks.as_mut().map_or_else(answers_none, |tasks| {
             let before = tasks.len();
             tasks.retain(|task| task != EMBEDDING);
             tasks.len() < before
@@ -158,14 +172,6 @@ impl PredictRequest {
             }
         }
         let vectors = Vectors { normalize: self.normalize, dim: self.dimensions, per_token: false };
-        let inputs = self.inputs.0.into_vec().into_iter().enumerate();
-        let texts = inputs.map(|(index, input)| {
-            let text = input.into_text(model.input()).map_err(|message| {
-                value("inputs", format!("inputs: text {}: {message}", index + 1))
-            })?;
-            Ok(InputText::Text(text))
-        });
-        let texts = texts.collect::<Result<_, ApiError>>()?;
         let options = RequestOptions {
             tasks,
             vectors: embedding.then_some(vectors),
