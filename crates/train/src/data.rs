@@ -45,7 +45,9 @@ pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, LabelSpelling, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};
 pub use read::Rows;
-pub use retrieval::{Collection, IdentifiedText, MiningRules, mine_negatives};
+pub use retrieval::{
+    Collection, IdentifiedText, MiningRules, Veto, mine_judged_negatives, mine_negatives,
+};
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};
 pub use task::TaskFields;

@@ -8,23 +8,25 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_files::{Record, RowError, RowFormat, RowReader, open_file, write_file};
-use polyhead_model::Hit;
-use polyhead_train::{Collection, MiningRules, mine_negatives};
+use polyhead_model::{CrossEncoder, Hit, MultiTaskModel};
+use polyhead_train::{Collection, MiningRules, Veto, mine_judged_negatives, mine_negatives};
 use serde::Serialize;
 
 use crate::failure::usage;
-use crate::flags::{ModelArgs, SearchVectorArgs, vectors_of};
+use crate::flags::{ModelArgs, SearchVectorArgs, open_model, vectors_of};
 use crate::table::thousands;
 
 const HELP: &str = "\
 Prints one JSON object per negative, the nearest first, as training rows of a retrieval task:
   {\"query\": …, \"positive\": …, \"negative\": …}
 The search is exact: each query is compared with every candidate, by cosine. Texts that answer a
-query, and the query itself, are no negatives of it. Ranks are counted without them.
+query, and the query itself, are no negatives of it. Ranks are counted without them. The nearest
+texts may be answers that nobody marked: pass over some, ask for a margin, or let a cross-encoder decide.
 
 Examples:
   polyhead mine-negatives -i pairs.jsonl --negatives 5 -o triplets.jsonl
   polyhead mine-negatives -i pairs.jsonl --candidates corpus.jsonl --margin 0.05
+  polyhead mine-negatives -i pairs.jsonl --veto cross-encoder/ms-marco-MiniLM-L6-v2
   polyhead mine-negatives --corpus corpus.jsonl --queries queries.jsonl --qrels train.tsv --min-rank 10";
 
 /// Find hard negatives for training: near to a query, but no answer to it
@@ -89,6 +91,24 @@ pub(crate) struct MineNegativesArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Negatives")]
     max_score: Option<f32>,
 
+    /// Leave out candidates whose score by this cross-encoder is that of the answer or above it
+    #[arg(long, value_name = "DIR|NAME", help_heading = "Negatives")]
+    veto: Option<String>,
+
+    /// Leave out also those whose score is less than X below that of the answer
+    #[arg(
+        long,
+        value_name = "X",
+        requires = "veto",
+        default_value = "0",
+        help_heading = "Negatives"
+    )]
+    veto_margin: f32,
+
+    /// Task of the cross-encoder that scores, if several do
+    #[arg(long, value_name = "TASK", requires = "veto", help_heading = "Negatives")]
+    veto_task: Option<String>,
+
     /// Write to this .jsonl file, which appears when it is complete [default: standard output]
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
@@ -141,6 +161,10 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
             args.min_rank, args.max_rank
         )));
     }
+    if !(args.veto_margin >= 0.0 && args.veto_margin.is_finite()) {
+        let found = args.veto_margin;
+        return Err(usage(format!("--veto-margin: expected 0 or more, found {found}")));
+    }
     let texts = args.read()?;
     let PairTexts { queries, candidates, pairs } = &texts;
     let mut answers = vec![HashSet::new(); queries.texts.len()];
@@ -150,12 +174,28 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
     for (query, answers) in queries.texts.iter().zip(&mut answers) {
         answers.extend(candidates.indices.get(query));
     }
+    let judge = args.veto.as_deref().map(|name| args.judge(name)).transpose()?;
     let encoder = args.model.load(None)?;
     let load = &args.model.load;
     let of_queries = vectors_of(&encoder, &queries.texts, &args.vector.of_query(&encoder), load)?;
     let of_candidates =
         vectors_of(&encoder, &candidates.texts, &args.vector.of_document(&encoder), load)?;
-    let found = mine_negatives(&of_queries, &of_candidates, pairs, &answers, &args.rules());
+    let rules = args.rules();
+    let (found, left_out) = match judge {
+        None => (mine_negatives(&of_queries, &of_candidates, pairs, &answers, &rules), None),
+        Some(judge) => {
+            let mut scores = |pairs: &[(usize, usize)]| {
+                let texts = |(query, candidate): &(usize, usize)| {
+                    (&queries.texts[*query], &candidates.texts[*candidate])
+                };
+                judge.scores(&pairs.iter().map(texts).collect::<Vec<_>>())
+            };
+            let veto = Veto { margin: args.veto_margin, scores: &mut scores };
+            let (found, left_out) =
+                mine_judged_negatives(&of_queries, &of_candidates, pairs, &answers, &rules, veto)?;
+            (found, Some(left_out))
+        }
+    };
 
     let mut lines = Vec::new();
     for ((query, positive), hits) in pairs.iter().zip(&found) {
@@ -170,12 +210,19 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
         Some(path) => write_file(path, &lines)?,
         None => io::stdout().lock().write_all(&lines)?,
     }
-    load.note(&summary(&found, args.negatives.get(), candidates.texts.len()));
+    load.note(&summary(&found, args.negatives.get(), candidates.texts.len(), left_out));
     Ok(())
 }
 
 /// Counts of negatives, and of pairs that have fewer than was asked for.
-fn summary(found: &[Vec<Hit>], wanted: usize, candidates: usize) -> String {
+///
+/// - `left_out`: candidates that the cross-encoder left out, if there is one
+fn summary(
+    found: &[Vec<Hit>],
+    wanted: usize,
+    candidates: usize,
+    left_out: Option<usize>,
+) -> String {
     let all: usize = found.iter().map(Vec::len).sum();
     let fewer = found.iter().filter(|hits| hits.len() < wanted).count();
     let none = found.iter().filter(|hits| hits.is_empty()).count();
@@ -186,6 +233,9 @@ fn summary(found: &[Vec<Hit>], wanted: usize, candidates: usize) -> String {
         number(found.len()),
         number(candidates)
     );
+    if let Some(left_out) = left_out {
+        text.push_str(&format!("; the cross-encoder left out {}", number(left_out)));
+    }
     if fewer > 0 {
         text.push_str(&format!(
             "; {} pairs have fewer than {wanted}, {} of them none: fewer candidates are within the \
@@ -208,6 +258,15 @@ impl MineNegativesArgs {
             min_score: self.min_score,
             max_score: self.max_score,
         }
+    }
+
+    /// The cross-encoder that judges candidates.
+    fn judge(&self, name: &str) -> Result<CrossEncoder> {
+        let load = &self.model.load;
+        let (folder, _) = open_model(name, load)?;
+        let model = MultiTaskModel::from_folder(folder, &load.options())?;
+        CrossEncoder::new(model, self.veto_task.as_deref())
+            .map_err(|error| usage(format!("--veto {name}: {error}")))
     }
 
     fn read(&self) -> Result<PairTexts> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use polyhead_testing::Classifier;
 use serde_json::{Value, json};
 
 use super::Folder;
@@ -120,6 +121,49 @@ fn negatives_are_near_and_no_answers() {
     let run = mine(&["--max-score", "-0.9"]).ok();
     assert_eq!(run.out, "");
     assert!(run.err.contains("3 pairs have fewer than 3, 3 of them none"), "{}", run.err);
+}
+
+#[test]
+fn a_cross_encoder_leaves_out_what_it_takes_for_answers() {
+    let folder = Folder::with("pairs.csv", PAIRS);
+    fs::create_dir(folder.path("judge")).unwrap();
+    let judge = Classifier::read("cross-bert", "identity").write(&folder.path("judge"));
+    let judge = judge.to_str().unwrap();
+    let passages = PAIRS.lines().skip(1).map(|line| line.split_once(',').unwrap().1);
+    fs::write(folder.path("passages.txt"), passages.collect::<Vec<_>>().join("\n")).unwrap();
+    let args = ["mine-negatives", "-i", "pairs.csv", "--negatives", "2"];
+    let veto = |margin: &str| {
+        folder.run(&[&args[..], &["--veto", judge, "--veto-margin", margin]].concat()).ok()
+    };
+    let found = veto("0");
+    let all = folder.run(&args).ok().json_lines();
+    let kept = found.json_lines();
+    // The negatives without it, but for those that it scores as the answer or better.
+    let score = |line: &Value, text: &str| {
+        let query = line["query"].as_str().unwrap();
+        let args = ["rerank", judge, "--query", query, "-i", "passages.txt", "--json"];
+        let ranked = folder.run(&args).ok().json_lines();
+        let of = ranked.iter().find(|ranked| ranked["text"] == line[text]).unwrap();
+        of["score"].as_f64().unwrap()
+    };
+    let answers = |line: &&Value| score(line, "negative") < score(line, "positive");
+    let expected: Vec<Value> = all.iter().filter(answers).cloned().collect();
+    assert!(!expected.is_empty() && expected.len() < all.len(), "{all:?}");
+    assert_eq!(kept, expected);
+    let message = format!("the cross-encoder left out {}", all.len() - kept.len());
+    assert!(found.err.contains(&message), "{}", found.err);
+    assert_eq!(veto("1000").out, "");
+
+    for (args, code, expected) in [
+        (&["--veto", "builtin"][..], 2, "--veto builtin: expected a cross-encoder"),
+        (&["--veto", judge, "--veto-margin=-1"], 2, "--veto-margin"),
+        (&["--veto-margin", "1"], 2, "--veto"),
+        (&["--veto", judge, "--veto-task", "x"], 2, "task `x`"),
+    ] {
+        folder
+            .run(&[&["mine-negatives", "-i", "pairs.csv"], args].concat())
+            .fails(code, &[expected]);
+    }
 }
 
 #[test]

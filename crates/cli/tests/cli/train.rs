@@ -484,6 +484,60 @@ fn what_is_wrong_shows_before_any_step_and_leaves_nothing() {
 }
 
 #[test]
+fn rows_of_several_texts_are_checked_before_any_step() {
+    const ALIKE: &str = "kind = \"similarity\"\nfield = \"score\"";
+    const SEARCH: &str = "kind = \"retrieval\"\ntext = [\"a\", \"b\", \"c\"]";
+    let triplet = format!("{SEARCH}\nloss = \"triplet\"");
+    let in_range = format!("{ALIKE}\nrange = [0, 5]");
+    let good = r#"{"a": "x", "b": "y", "c": "z", "score": 1, "topic": "p"}"#;
+    for (task, row, expected) in [
+        (ALIKE, r#"{"a": "x", "score": 2}"#, "line 2: no field `b`"),
+        (ALIKE, r#"{"a": "x", "b": " ", "score": 2}"#, "line 2: field `b`: expected two texts"),
+        (
+            ALIKE,
+            r#"{"a": "x", "b": "z", "score": "NaN"}"#,
+            "line 2: field `score`: expected a number",
+        ),
+        (
+            ALIKE,
+            r#"{"a": "x", "b": "z", "score": 1}"#,
+            "expected scores that differ for `loss = \"cosent\"`, found only 1",
+        ),
+        (
+            &in_range,
+            r#"{"a": "x", "b": "z", "score": 7}"#,
+            "line 2: field `score`: expected a number from 0 to 5, found 7",
+        ),
+        (
+            SEARCH,
+            r#"{"a": "x", "b": "y", "c": "y"}"#,
+            "line 2: field `b`: expected a positive that differs from the negatives, found `y` as both",
+        ),
+        (
+            &triplet,
+            r#"{"a": "x", "b": "y"}"#,
+            "line 2: task `t`: expected a negative in each row for `loss = \"triplet\"`, found none",
+        ),
+        (
+            "kind = \"classification\"\nfield = \"topic\"",
+            r#"{"a": "x", "b": "y", "topic": "p"}"#,
+            "expected two labels or more, found only `p`",
+        ),
+    ] {
+        let folder = Folder::with("rows.jsonl", format!("{good}\n{row}\n"));
+        let config = format!(
+            "[encoder]\nmodel = {:?}\n[data]\ntrain = \"rows.jsonl\"\ntext = [\"a\", \"b\"]\n\
+             [[task]]\nname = \"t\"\n{task}\n[train]\nmax_steps = 1\n",
+            tiny_model()
+        );
+        fs::write(folder.path("config.toml"), config).unwrap();
+        let run = folder.run(&["train", "config.toml", "-o", "run", "-q"]);
+        run.fails(1, &["rows.jsonl", expected]);
+        assert!(!folder.path("run").exists(), "{expected}");
+    }
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_is_wrong_usage() {
     let folder = set();
     fs::create_dir(folder.path("folder.toml")).unwrap();

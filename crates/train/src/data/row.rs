@@ -62,8 +62,11 @@ impl Schema {
         };
         let texts = input.text.strings().count() + further.len();
         let labels = self.labels(record, words, texts)?;
-        self.check_texts(&input.text, &further)
-            .map_err(|message| record.field_error(self.input.text.names()[0], &message))?;
+        self.check_texts(&input.text, &further).map_err(|(field, message)| {
+            let names = self.input.text.names();
+            // One field may hold both texts.
+            record.field_error(names.get(field).unwrap_or(&names[0]), &message)
+        })?;
         let words = input.words.map(|words| {
             let (joined, in_joined) = join_words(&words.words);
             RowWords { joined, in_joined, in_text: words.in_text }
@@ -72,7 +75,10 @@ impl Schema {
     }
 
     /// Checks that a row has the texts that its tasks read as a pair or compare.
-    fn check_texts(&self, text: &TextInput, further: &[String]) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// The number of the field, and what was expected and found.
+    fn check_texts(&self, text: &TextInput, further: &[String]) -> Result<(), (usize, String)> {
         let of_task = self.pairs.first().map(|(task, reading)| {
             format!(", as task {} has `pair = \"{}\"`", quoted(task), reading.name())
         });
@@ -84,23 +90,23 @@ impl Schema {
         let TextInput::Pair(first, second) = text else {
             return match text.strings().next() {
                 _ if least > Some(1) => {
-                    Err(format!("expected a pair of texts{why}, found one text"))
+                    Err((0, format!("expected a pair of texts{why}, found one text")))
                 }
                 Some(text) if !text.trim().is_empty() => Ok(()),
-                _ => Err("expected a text, found an empty one".to_owned()),
+                _ => Err((0, "expected a text, found an empty one".to_owned())),
             };
         };
-        if first.trim().is_empty() || second.trim().is_empty() {
-            return Err(format!("expected two texts{why}, found an empty one"));
+        if let Some(empty) = [first, second].into_iter().position(|text| text.trim().is_empty()) {
+            return Err((empty, format!("expected two texts{why}, found an empty one")));
         }
         if !further.is_empty() && !self.pairs.is_empty() {
-            return Err(format!("expected two texts{why}, found {}", 2 + further.len()));
+            return Err((0, format!("expected two texts{why}, found {}", 2 + further.len())));
         }
         match further.iter().find(|text| *text == second) {
-            Some(text) => Err(format!(
-                "expected negatives that differ from the positive, found {} as both",
-                quoted(text)
-            )),
+            Some(text) => {
+                let message = "expected a positive that differs from the negatives, found";
+                Err((1, format!("{message} {} as both", quoted(text))))
+            }
             None => Ok(()),
         }
     }
@@ -198,7 +204,7 @@ mod tests {
             (r#"{"q": "a", "no": "c"}"#, "line 1: no field `yes`; the row has `q`, `no`"),
             (
                 r#"{"q": "a", "yes": " ", "no": "c"}"#,
-                "line 1: field `q`: expected two texts, found an empty one",
+                "line 1: field `yes`: expected two texts, found an empty one",
             ),
             (
                 r#"{"q": "", "yes": "b", "no": "c"}"#,
@@ -206,7 +212,8 @@ mod tests {
             ),
             (
                 r#"{"q": "a", "yes": "b", "no": ["c", "b"]}"#,
-                "line 1: field `q`: expected negatives that differ from the positive, found `b` as both",
+                "line 1: field `yes`: expected a positive that differs from the negatives, found `b` \
+                 as both",
             ),
         ] {
             assert_eq!(read_compared(TaskKind::Retrieval, line).unwrap_err(), expected, "{line}");

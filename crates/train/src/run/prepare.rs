@@ -23,7 +23,7 @@ use crate::run::teachers::ask_teachers;
 use crate::run::text_tokenizer::{Tokenized, tokenize};
 use crate::sampler::BatchSampler;
 use crate::step::{AdamW, AdamWSettings, Learner, RateTable, Schedule};
-use crate::tasks::Objective;
+use crate::tasks::{Objective, rules};
 
 /// A run that is ready to begin.
 pub struct Prepared {
@@ -32,6 +32,19 @@ pub struct Prepared {
     pub network: Network,
     /// Everything else.
     pub plan: RunPlan,
+}
+
+/// Checks that each task's training rows have what its loss needs.
+fn check_rows(config: &RunConfig, data: &Dataset) -> Result<(), Error> {
+    for (index, (settings, task)) in config.tasks.iter().zip(&data.tasks).enumerate() {
+        let train = &data.sources[task.source].train;
+        let checked = rules(settings.kind).check_rows(settings, &train.labels[index]);
+        checked.map_err(|(row, problem)| {
+            let message = format!("{}: task `{}`: {problem}", train.place(row), task.name);
+            Error::new(ErrorKind::Data, message)
+        })?;
+    }
+    Ok(())
 }
 
 /// The model that a run begins with.
@@ -74,6 +87,7 @@ impl Prepared {
         check_teachers(&config, &data)?;
         check_layers(&config, &folder)?;
         ask_teachers(&config, &mut data, threads)?;
+        check_rows(&config, &data)?;
 
         let (mut heads, known) = heads(&config, &folder, &data)?;
         let contrast = Contrast::new(&config, &data, heads.len())?;

@@ -106,6 +106,14 @@ pub(crate) trait TaskRules {
         None
     }
 
+    /// Checks that the training rows have what the loss of a kind that compares vectors needs.
+    ///
+    /// # Errors
+    /// A row, and what was expected and found.
+    fn check_rows(&self, _: &TaskSettings, _train: &TaskLabels) -> Result<(), (usize, String)> {
+        Ok(())
+    }
+
     /// The loss of all rows of a step, of a kind that compares vectors; the gradients become `factor`
     /// times those of the sum.
     ///

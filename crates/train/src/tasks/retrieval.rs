@@ -45,6 +45,22 @@ impl TaskRules for Retrieval {
         Some(ComparisonOptions::new(settings, VectorLoss::MultipleNegatives))
     }
 
+    fn check_rows(
+        &self,
+        settings: &TaskSettings,
+        train: &TaskLabels,
+    ) -> Result<(), (usize, String)> {
+        let options = ComparisonOptions::new(settings, VectorLoss::MultipleNegatives);
+        let without = train.numbers().iter().position(|negatives| *negatives == Some(0.0));
+        match without.filter(|_| options.loss == VectorLoss::Triplet) {
+            Some(row) => Err((
+                row,
+                "expected a negative in each row for `loss = \"triplet\"`, found none".to_owned(),
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn normaliser(&self, objective: &Objective, targets: &TaskLabels) -> f64 {
         let negatives = targets.numbers().iter().flatten();
         match objective.comparison().loss {

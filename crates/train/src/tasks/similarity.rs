@@ -41,6 +41,24 @@ impl TaskRules for Similarity {
         NumberRange::new(least, most).ok()
     }
 
+    fn check_rows(
+        &self,
+        settings: &TaskSettings,
+        train: &TaskLabels,
+    ) -> Result<(), (usize, String)> {
+        let orders =
+            ComparisonOptions::new(settings, VectorLoss::Cosent).loss == VectorLoss::Cosent;
+        let mut scores =
+            train.numbers().iter().enumerate().filter_map(|(row, x)| Some((row, (*x)?)));
+        match scores.next() {
+            Some((row, first)) if orders && scores.all(|(_, score)| score == first) => Err((
+                row,
+                format!("expected scores that differ for `loss = \"cosent\"`, found only {first}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn normaliser(&self, objective: &Objective, targets: &TaskLabels) -> f64 {
         let labelled = targets.labelled();
         match objective.comparison().loss {

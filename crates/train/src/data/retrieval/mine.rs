@@ -38,6 +38,13 @@ impl Default for MiningRules {
 }
 
 impl MiningRules {
+    /// The candidates that can be negatives of a pair.
+    ///
+    /// - `positive`: the cosine of the pair
+    fn allowed<'a>(&'a self, ranked: &'a [Hit], positive: f32) -> impl Iterator<Item = Hit> + 'a {
+        ranked.iter().filter(move |hit| self.allow(hit.score, positive)).copied()
+    }
+
     fn allow(&self, score: f32, positive: f32) -> bool {
         self.margin.is_none_or(|margin| score <= positive - margin)
             && self.relative_margin.is_none_or(|share| score <= positive * (1.0 - share))
@@ -68,6 +75,83 @@ pub fn mine_negatives(
     answers: &[HashSet<usize>],
     rules: &MiningRules,
 ) -> Vec<Vec<Hit>> {
+    let ranked = rank(queries, candidates, answers, rules);
+    let negatives = |(query, positive): &(usize, usize)| {
+        let positive = cosine(queries.row(*query), candidates.row(*positive)) as f32;
+        rules.allowed(&ranked[*query], positive).take(rules.negatives).collect()
+    };
+    pairs.iter().map(negatives).collect()
+}
+
+/// A judge of candidates that are near a query, such as a cross-encoder: it may find that they answer
+/// the query.
+pub struct Veto<'a, E> {
+    /// A negative's score is lower than the positive's by this at least, and lower in any case.
+    pub margin: f32,
+    /// The scores of pairs of a query and a candidate, in order; no score is NaN.
+    pub scores: &'a mut dyn FnMut(&[(usize, usize)]) -> Result<Vec<f32>, E>,
+}
+
+/// [`mine_negatives`] without the candidates that a judge takes for answers. The judge scores each
+/// positive and the candidates that could become negatives, and further ones in place of those that it
+/// leaves out.
+///
+/// - returns a list for each pair, the nearest first, and how many candidates the judge left out
+///
+/// # Errors
+/// The errors of the judge.
+///
+/// # Panics
+/// If [`mine_negatives`] does, or the judge gives another number of scores.
+pub fn mine_judged_negatives<E>(
+    queries: &Matrix,
+    candidates: &Matrix,
+    pairs: &[(usize, usize)],
+    answers: &[HashSet<usize>],
+    rules: &MiningRules,
+    veto: Veto<E>,
+) -> Result<(Vec<Vec<Hit>>, usize), E> {
+    let ranked = rank(queries, candidates, answers, rules);
+    let positives = (veto.scores)(pairs)?;
+    assert_eq!(positives.len(), pairs.len(), "a score for each positive");
+    let mut remaining: Vec<_> = pairs
+        .iter()
+        .map(|(query, positive)| {
+            let positive = cosine(queries.row(*query), candidates.row(*positive)) as f32;
+            rules.allowed(&ranked[*query], positive)
+        })
+        .collect();
+    let (mut found, mut left_out) = (vec![Vec::new(); pairs.len()], 0);
+    loop {
+        // As many candidates of each pair as it still lacks.
+        let mut asked: Vec<(usize, Hit)> = Vec::new();
+        for (pair, (remaining, found)) in remaining.iter_mut().zip(&found).enumerate() {
+            asked.extend(remaining.take(rules.negatives - found.len()).map(|hit| (pair, hit)));
+        }
+        if asked.is_empty() {
+            return Ok((found, left_out));
+        }
+        let texts: Vec<_> = asked.iter().map(|(pair, hit)| (pairs[*pair].0, hit.index)).collect();
+        let scores = (veto.scores)(&texts)?;
+        assert_eq!(scores.len(), asked.len(), "a score for each candidate");
+        for ((pair, hit), score) in asked.into_iter().zip(scores) {
+            let positive = positives[pair];
+            if score < positive && score <= positive - veto.margin {
+                found[pair].push(hit);
+            } else {
+                left_out += 1;
+            }
+        }
+    }
+}
+
+/// The candidates of each query that are within the ranks, the nearest first, without its answers.
+fn rank(
+    queries: &Matrix,
+    candidates: &Matrix,
+    answers: &[HashSet<usize>],
+    rules: &MiningRules,
+) -> Vec<Vec<Hit>> {
     assert_eq!(queries.rows(), answers.len(), "answers of every query");
     let width = queries.columns();
     let most_answers = answers.iter().map(HashSet::len).max().unwrap_or(0);
@@ -83,12 +167,7 @@ pub fn mine_negatives(
             others.take(rules.last_rank).skip(rules.first_rank).collect()
         }));
     }
-    let negatives = |(query, positive): &(usize, usize)| {
-        let positive = cosine(queries.row(*query), candidates.row(*positive)) as f32;
-        let allowed = ranked[*query].iter().filter(|hit| rules.allow(hit.score, positive));
-        allowed.take(rules.negatives).copied().collect()
-    };
-    pairs.iter().map(negatives).collect()
+    ranked
 }
 
 #[cfg(test)]
@@ -133,6 +212,44 @@ mod tests {
         ] {
             assert_eq!(mined(rules.clone()), expected, "{rules:?}");
         }
+    }
+
+    #[test]
+    fn a_judge_leaves_candidates_out_and_sees_no_more_than_it_must() {
+        let candidates = vectors(&[50.0, 10.0, 0.0, 20.0, 30.0, 90.0, 5.0]);
+        let queries = vectors(&[0.0, 40.0]);
+        let answers = [HashSet::from([1, 6]), HashSet::from([0])];
+        let pairs = [(0, 1), (0, 6), (1, 0)];
+        // By candidate; candidate 4 is better than the answer of the second query, 3 as good.
+        let scores = [0.5, 0.9, 0.8, 0.5, 0.6, 0.1, 0.7];
+        for (margin, negatives, expected, asked) in [
+            // Candidates of query 0 by rank: 2, 3, 4, 0, 5; of query 1: 4, 3, 1, 6, 2, 5.
+            (0.0, 1, [&[2][..], &[3], &[5]], vec![3, 3, 2, 1, 1, 1, 1]),
+            (0.0, 2, [&[2, 3], &[3, 4], &[5]], vec![3, 6, 3, 2]),
+            (0.35, 1, [&[3], &[5], &[5]], vec![3, 3, 3, 2, 2, 2, 1]),
+        ] {
+            let rules = MiningRules { negatives, ..MiningRules::default() };
+            let mut sizes = Vec::new();
+            let mut judge = |pairs: &[(usize, usize)]| {
+                sizes.push(pairs.len());
+                Ok::<_, ()>(pairs.iter().map(|(_, candidate)| scores[*candidate]).collect())
+            };
+            let veto = Veto { margin, scores: &mut judge };
+            let (found, left_out) =
+                mine_judged_negatives(&queries, &candidates, &pairs, &answers, &rules, veto)
+                    .unwrap();
+            let found: Vec<Vec<usize>> =
+                found.iter().map(|hits| hits.iter().map(|hit| hit.index).collect()).collect();
+            assert_eq!(found, expected, "{margin} {negatives}");
+            let judged: usize = asked[1..].iter().sum();
+            assert_eq!(left_out, judged - found.concat().len());
+            assert_eq!(sizes, asked, "{margin} {negatives}");
+        }
+        let mut fails = |_: &[(usize, usize)]| Err("no model");
+        let veto = Veto { margin: 0.0, scores: &mut fails };
+        let rules = MiningRules::default();
+        let found = mine_judged_negatives(&queries, &candidates, &pairs, &answers, &rules, veto);
+        assert_eq!(found, Err("no model"));
     }
 
     #[test]
