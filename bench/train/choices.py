@@ -29,20 +29,21 @@ POOLINGS = ["mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lastt
 NOT_MEASURED = "not measured"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def measure(description: str, tables: dict) -> None:
+    """Reads the options of the command line, measures the tables and prints them."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--polyhead", type=Path, required=True, help="the program")
     parser.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
     parser.add_argument("--out", type=Path, required=True, help="results, read and extended")
     parser.add_argument("--work", type=Path, help="folder of runs and subsets; beside --out without it")
-    parser.add_argument("--only", choices=list(TABLES), help="one table")
+    parser.add_argument("--only", choices=list(tables), help="one table")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=float, default=590.0, help="seconds that a run may take")
     parser.add_argument("--print", action="store_true", help="print what there is, measure nothing")
     arguments = parser.parse_args()
     bench = Bench(arguments)
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         if arguments.only in (None, name):
             print(f"\n## {name}\n\n{table(bench)}", flush=True)
 
@@ -164,11 +165,13 @@ def read_run(folder: Path) -> dict:
         "tasks": {
             task["name"]: {part: main_metric(task[part]) for part in ("before", "dev", "test")} for task in summary["tasks"]
         },
+        # Spearman's correlation on test, by numbers of a vector.
+        "widths": {str(one["width"]): one["spearman"] for task in summary["tasks"] for one in (task["test"] or {}).get("widths", [])},
     }
 
 
 def main_metric(metrics: "dict | None") -> "float | None":
-    return metrics and metrics["accuracy"]
+    return metrics and metrics.get("accuracy", metrics.get("spearman"))
 
 
 # --- configurations -------------------------------------------------------
@@ -382,10 +385,12 @@ def test(run: dict, task: str) -> float:
 
 
 def percent(runs: list[dict], task: str) -> str:
-    """Mean test accuracy in percent, with the range if there are several seeds."""
+    """Mean test metric in percent, with the range if there are several seeds."""
     values = [100 * test(run, task) for run in runs if task in run["tasks"]]
-    if not runs:
-        return NOT_MEASURED
+    return spread(values) if runs else NOT_MEASURED
+
+
+def spread(values: list[float]) -> str:
     if not values:
         return "–"
     spread = f" ({min(values):.1f}–{max(values):.1f}, {len(values)} seeds)" if len(values) > 1 else ""
@@ -417,4 +422,4 @@ def cosine(runs: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__, TABLES)
