@@ -13,11 +13,11 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use polyhead_compute::{Activation, Cpu, Epilogue, Isa, StoredTensor, Team, Threads};
+use polyhead_compute::{Cpu, Epilogue, Isa, StoredTensor, Team, Threads};
 use polyhead_model::{
-    EncodeOptions, EncoderConfig, Gradients, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights,
-    LoadOptions, Mode, ModelFolder, Network, NetworkInput, NetworkOptions, Pass, PoolingMode,
-    PoolingSpec, SentenceEncoder, Sequences, TaskKind, TrainableLayout,
+    EncodeOptions, EncoderConfig, Gradients, HeadDims, HeadSpec, HeadWeights, LoadOptions, Mode,
+    ModelFolder, Network, NetworkInput, NetworkOptions, Pass, SentenceEncoder, Sequences, TaskKind,
+    TrainableLayout,
 };
 use polyhead_text::TokenBatch;
 
@@ -106,24 +106,8 @@ fn main() {
 
 fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
     let spec = HeadSpec {
-        name: name.to_owned(),
-        kind: TaskKind::Classification,
         labels: (0..labels).map(|i| i.to_string()).collect(),
-        pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
-        input: HeadInput::Pooled,
-        layer: HeadLayer::Last,
-        hidden: None,
-        activation: Activation::Gelu,
-        hidden_form: Default::default(),
-        dropout: 0.1,
-        temperature: 1.0,
-        thresholds: Vec::new(),
-        label_format: Default::default(),
-        target: None,
-        range: None,
-        words: Default::default(),
-        pair: None,
-        sigmoid: false,
+        ..HeadSpec::new(name, TaskKind::Classification, &[])
     };
     HeadWeights::random(spec, site, 1)
 }

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use polyhead_compute::{Activation, Threads};
+use polyhead_compute::Threads;
 use polyhead_model::{
-    Gradients, HeadInput, HeadLayer, HeadSpec, HeadWeights, HiddenWeights, Mode, ModelFolder,
-    Network, NetworkInput, NetworkOptions, Pass, PoolingMode, PoolingSpec, Sequences, TaskKind,
+    Gradients, HeadLayer, HeadSpec, HeadWeights, HiddenWeights, Mode, ModelFolder, Network,
+    NetworkInput, NetworkOptions, Pass, PoolingMode, PoolingSpec, Sequences, TaskKind,
     TrainableLayout,
 };
 use polyhead_testing::{FAMILIES, Golden, assert_close, largest, tiny_model};
@@ -22,24 +22,10 @@ fn whole(golden: &Golden, name: &str) -> Vec<usize> {
 
 fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> HeadSpec {
     HeadSpec {
-        name: name.to_owned(),
-        kind,
         labels: (0..outputs).map(|i| i.to_string()).collect(),
         pooling: PoolingSpec { modes: vec![pooling], include_prompt: true },
-        input: HeadInput::Pooled,
-        layer: HeadLayer::Last,
-        hidden: None,
-        activation: Activation::Gelu,
-        hidden_form: Default::default(),
         dropout: 0.0,
-        temperature: 1.0,
-        thresholds: Vec::new(),
-        label_format: Default::default(),
-        target: None,
-        range: None,
-        words: Default::default(),
-        pair: None,
-        sigmoid: false,
+        ..HeadSpec::new(name, kind, &[])
     }
 }
 

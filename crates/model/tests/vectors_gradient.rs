@@ -7,7 +7,6 @@ use polyhead_model::{
     Gradients, HeadInput, HeadSpec, HeadWeights, Mode, ModelFolder, Network, NetworkInput,
     NetworkOptions, Pass, Sequences, TaskKind, TrainableLayout,
 };
-use polyhead_testing::plain_spec;
 
 /// Three sequences, one without tokens.
 const IDS: [u32; 9] = [2, 7, 9, 3, 2, 11, 5, 8, 3];
@@ -32,7 +31,7 @@ fn loss(vectors: &[f32], gradient: Option<&mut [f32]>) -> f64 {
 
 /// A head that gives the sentence vectors, or what its hidden layer makes of them.
 fn vectors_head(hidden: Option<usize>) -> HeadSpec {
-    let spec = plain_spec("vectors", TaskKind::Similarity, &[]);
+    let spec = HeadSpec::new("vectors", TaskKind::Similarity, &[]);
     HeadSpec { input: HeadInput::Embedding, hidden, dropout: 0.0, ..spec }
 }
 

@@ -248,6 +248,10 @@ fn scatter(task: &TaskResult, split: &str) -> Markup {
             number(metrics.pearson),
             number(Some(metrics.mae))
         ),
+        Some(TaskMetrics::Similarity(metrics)) => format!(
+            " Predicted are the cosines on the scale of the scores; Spearman correlation {}.",
+            number(metrics.spearman)
+        ),
         _ => String::new(),
     };
     figure(&title, &[], &format!("{title}.{metrics}"), &chart)

@@ -1,37 +1,10 @@
 //! Heads for tiny models.
 
-use polyhead_compute::Activation;
-use polyhead_model::{
-    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingMode, PoolingSpec, TaskKind,
-};
-
-/// A head with one linear layer on the mean of the last hidden states.
-pub fn plain_spec(name: &str, kind: TaskKind, labels: &[&str]) -> HeadSpec {
-    HeadSpec {
-        name: name.to_owned(),
-        kind,
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
-        input: HeadInput::Pooled,
-        layer: HeadLayer::Last,
-        hidden: None,
-        activation: Activation::Gelu,
-        hidden_form: Default::default(),
-        dropout: 0.1,
-        temperature: 1.0,
-        thresholds: vec![],
-        label_format: Default::default(),
-        target: None,
-        range: None,
-        words: Default::default(),
-        pair: None,
-        sigmoid: false,
-    }
-}
+use polyhead_model::{HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, TaskKind};
 
 /// Heads of every kind, with everything that a head can have.
 pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
-    let spec = plain_spec;
+    let spec = HeadSpec::new;
     let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
     topic.temperature = 1.7;
     let mut moods = spec("moods", TaskKind::MultiLabel, &["glad", "sad"]);

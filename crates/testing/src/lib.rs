@@ -20,7 +20,7 @@ pub use folders::{
 };
 pub use golden::{Golden, golden_json};
 #[cfg(feature = "heads")]
-pub use heads::{heads, plain_spec};
+pub use heads::heads;
 pub use mutate::check_mutations;
 pub use slopes::slopes;
 pub use texts::texts;

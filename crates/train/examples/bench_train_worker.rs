@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    EncodeOptions, HeadInput, HeadLayer, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
-    NetworkOptions, PoolingMode, PoolingSpec, SentenceEncoder, TaskKind, TrainableLayout,
+    EncodeOptions, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network, NetworkOptions,
+    SentenceEncoder, TaskKind, TrainableLayout,
 };
 use polyhead_text::TextInput;
 use polyhead_train::FreezePlan;
@@ -118,24 +118,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn spec(name: &str, labels: usize) -> HeadSpec {
     HeadSpec {
-        name: name.to_owned(),
-        kind: TaskKind::Classification,
         labels: (0..labels).map(|label| label.to_string()).collect(),
-        pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
-        input: HeadInput::Pooled,
-        layer: HeadLayer::Last,
-        hidden: None,
-        activation: polyhead_compute::Activation::Gelu,
-        hidden_form: Default::default(),
-        dropout: 0.1,
-        temperature: 1.0,
-        thresholds: Vec::new(),
-        label_format: Default::default(),
-        target: None,
-        range: None,
-        words: Default::default(),
-        pair: None,
-        sigmoid: false,
+        ..HeadSpec::new(name, TaskKind::Classification, &[])
     }
 }
 

@@ -46,7 +46,7 @@ pub use issues::{BrokenTag, LabelIssues, LabelSpelling, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};
 pub use read::Rows;
 pub use retrieval::{
-    Collection, IdentifiedText, MiningRules, Veto, mine_judged_negatives, mine_negatives,
+    Collection, IdentifiedText, MiningRules, mine_judged_negatives, mine_negatives,
 };
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};

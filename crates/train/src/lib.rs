@@ -40,7 +40,7 @@ pub use data::{
     LabelSpelling, Lengths, MiningRules, NumberSummary, Overlap, Part, Place, Repeats,
     ResplitWords, Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields,
     TaskLabels, TaskReport, TaskSplitReport, TeacherAnswers, Tokenize, UnknownLabel, UnknownLabels,
-    Veto, mine_judged_negatives, mine_negatives,
+    mine_judged_negatives, mine_negatives,
 };
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};

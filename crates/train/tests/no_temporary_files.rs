@@ -3,6 +3,7 @@
 //! A test program of its own with one test: the folder for temporary files belongs to the whole
 //! process.
 
+#[path = "train/common/mod.rs"]
 mod common;
 
 use std::fs;

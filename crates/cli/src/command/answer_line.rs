@@ -94,10 +94,7 @@ pub(super) fn body<'a>(
 
 #[cfg(test)]
 mod tests {
-    use polyhead_model::{
-        Activation, ClassAnswer, HeadInput, HeadLayer, LabelScore, Matrix, PoolingMode,
-        PoolingSpec, TaggedText, TextSpan,
-    };
+    use polyhead_model::{ClassAnswer, LabelScore, Matrix, TaggedText, TextSpan};
     use polyhead_text::TextTokens;
 
     use super::*;
@@ -115,26 +112,7 @@ mod tests {
                 Answer::Regression(_) => "regression",
                 Answer::Tokens(_) => "tokens",
             };
-            let head = HeadSpec {
-                name: name.into(),
-                kind: kind.parse().unwrap(),
-                labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-                pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
-                input: HeadInput::Pooled,
-                layer: HeadLayer::Last,
-                hidden: None,
-                activation: Activation::Gelu,
-                hidden_form: Default::default(),
-                dropout: 0.0,
-                temperature: 1.0,
-                thresholds: vec![],
-                label_format: Default::default(),
-                target: None,
-                range: None,
-                words: Default::default(),
-                pair: None,
-                sigmoid: false,
-            };
+            let head = HeadSpec::new(name, kind.parse().unwrap(), labels);
             let numbers = Matrix::new(1, probabilities.len(), probabilities.to_vec());
             let (logits, probabilities) = (numbers.clone(), numbers);
             (head, TaskAnswer { task: 0, logits, probabilities, answer })

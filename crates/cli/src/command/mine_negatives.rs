@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_files::{Record, RowError, RowFormat, RowReader, open_file, write_file};
 use polyhead_model::{CrossEncoder, Hit, MultiTaskModel};
-use polyhead_train::{Collection, MiningRules, Veto, mine_judged_negatives, mine_negatives};
+use polyhead_train::{Collection, MiningRules, mine_judged_negatives, mine_negatives};
 use serde::Serialize;
 
 use crate::failure::usage;
@@ -184,15 +184,22 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
     let (found, left_out) = match judge {
         None => (mine_negatives(&of_queries, &of_candidates, pairs, &answers, &rules), None),
         Some(judge) => {
-            let mut scores = |pairs: &[(usize, usize)]| {
+            let scores = |pairs: &[(usize, usize)]| {
                 let texts = |(query, candidate): &(usize, usize)| {
                     (&queries.texts[*query], &candidates.texts[*candidate])
                 };
                 judge.scores(&pairs.iter().map(texts).collect::<Vec<_>>())
             };
-            let veto = Veto { margin: args.veto_margin, scores: &mut scores };
-            let (found, left_out) =
-                mine_judged_negatives(&of_queries, &of_candidates, pairs, &answers, &rules, veto)?;
+            let margin = args.veto_margin;
+            let (found, left_out) = mine_judged_negatives(
+                &of_queries,
+                &of_candidates,
+                pairs,
+                &answers,
+                &rules,
+                margin,
+                scores,
+            )?;
             (found, Some(left_out))
         }
     };

@@ -158,6 +158,30 @@ pub enum HeadLayer {
 }
 
 impl HeadSpec {
+    /// A head with one linear layer, behind dropout of a tenth, on the mean of the last hidden states.
+    pub fn new(name: &str, kind: TaskKind, labels: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
+            input: HeadInput::Pooled,
+            layer: HeadLayer::Last,
+            hidden: None,
+            activation: Activation::Gelu,
+            hidden_form: HiddenForm::default(),
+            dropout: 0.1,
+            temperature: 1.0,
+            thresholds: Vec::new(),
+            label_format: LabelFormat::default(),
+            target: None,
+            range: None,
+            words: WordSplit::default(),
+            pair: None,
+            sigmoid: false,
+        }
+    }
+
     /// Number of outputs per row: one per label, one less if the labels have an order, or one if the
     /// kind has no labels.
     pub fn outputs(&self) -> usize {

@@ -388,6 +388,32 @@ fn check_equal_layers(folder: &ModelFolder) -> Result<(), Error> {
     }
 }
 
+/// The tensors of the encoder that a network keeps, in the order in which [`EncoderTensors::specs`]
+/// visits their places. The chosen layers take the places of the first ones.
+///
+/// - `config`: that of the network
+fn kept_parameters<'a>(
+    folder: &'a ModelFolder,
+    config: &EncoderConfig,
+    options: &NetworkOptions,
+) -> Vec<&'a Parameter> {
+    let of = |group: ParameterGroup| {
+        folder.parameters.iter().filter(move |parameter| parameter.group == group)
+    };
+    let first: Vec<usize> = (0..config.layers).collect();
+    let layers = if options.chosen_layers.is_empty() { &first } else { &options.chosen_layers };
+    let mut kept: Vec<&Parameter> = of(ParameterGroup::Embeddings).collect();
+    kept.extend(layers.iter().flat_map(|layer| of(ParameterGroup::Layer(*layer))));
+    // The norm behind all layers stands in the group of the last one.
+    let last = folder.config.layers - 1;
+    if config.family.tensors.final_norm.is_some() && !layers.contains(&last) {
+        let tensors = 1 + usize::from(config.biases.norm);
+        let of_last: Vec<&Parameter> = of(ParameterGroup::Layer(last)).collect();
+        kept.extend(&of_last[of_last.len() - tensors..]);
+    }
+    kept
+}
+
 /// Appends the tensors of the encoder to `store` and returns their entries by role.
 fn push_encoder(
     store: &mut ParameterStore,
@@ -396,25 +422,8 @@ fn push_encoder(
     options: &NetworkOptions,
 ) -> EncoderTensors<usize> {
     let random = options.random;
-    // Those of the chosen layers take the places of the first layers: the index has layers behind
-    // embeddings.
-    let in_layer = |wanted: usize| {
-        let is_wanted = move |group: ParameterGroup| group == ParameterGroup::Layer(wanted);
-        folder.parameters.iter().filter(move |parameter| is_wanted(parameter.group))
-    };
-    let embeddings = |parameter: &&Parameter| parameter.group == ParameterGroup::Embeddings;
-    let mut stored: Box<dyn Iterator<Item = &Parameter>> = match options.chosen_layers.is_empty() {
-        true => Box::new(folder.parameters.iter()),
-        false => Box::new(
-            folder
-                .parameters
-                .iter()
-                .filter(embeddings)
-                .chain(options.chosen_layers.iter().copied().flat_map(in_layer)),
-        ),
-    };
+    let mut stored = kept_parameters(folder, config, options).into_iter();
     EncoderTensors::specs(config).map(|spec| {
-        // The folder lists its tensors in the order in which this map visits them.
         let parameter = stored.next().expect("the folder has every tensor: see `checkpoint`");
         let count = parameter.count();
         let values = match (random, spec.kind) {

@@ -133,7 +133,11 @@ fn files_say_what_other_readers_look_for() {
 
 #[test]
 fn fewer_layers_and_another_pooling_are_written() {
-    for (name, key) in [("tiny-bert-prefixed", "num_hidden_layers"), ("st3-distil", "n_layers")] {
+    for (name, key) in [
+        ("tiny-bert-prefixed", "num_hidden_layers"),
+        ("st3-distil", "n_layers"),
+        ("tiny-modernbert", "num_hidden_layers"),
+    ] {
         let start = ModelFolder::open(&tiny_model(name)).unwrap();
         let place = tempfile::tempdir().unwrap();
         let pooling = PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: true };
@@ -149,6 +153,12 @@ fn fewer_layers_and_another_pooling_are_written() {
         TrainedModel::new(&start, &network, 64, provenance()).write(place.path()).unwrap();
         let found = ModelFolder::open(place.path()).unwrap();
         assert_eq!((found.config.layers, &found.heads), (1, &heads), "{name}");
+        // Each tensor is the one of its name, also the norm behind the last layer.
+        for parameter in &found.parameters {
+            let mut of_start = start.parameters.iter();
+            let of_start = of_start.find(|other| other.name.ends_with(&parameter.name)).unwrap();
+            assert_eq!(parameter.tensor.to_vec(), of_start.tensor.to_vec(), "{}", parameter.name);
+        }
         let Module::Pooling(spec) = &found.modules[0] else { panic!() };
         assert_eq!(*spec, pooling);
         let config: Value =

@@ -121,7 +121,7 @@ fn with_separate() -> ModelFolder {
     let spec = HeadSpec {
         input: HeadInput::Embedding,
         range: Some(NumberRange::new(1.0, 5.0).unwrap()),
-        ..polyhead_testing::plain_spec("closeness", TaskKind::Similarity, &[])
+        ..HeadSpec::new("closeness", TaskKind::Similarity, &[])
     };
     folder.heads.push(HeadWeights::random(spec, &dims, 7));
     folder

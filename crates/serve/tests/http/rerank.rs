@@ -241,7 +241,7 @@ fn similarity_model() -> Result<MultiTaskModel, polyhead_model::Error> {
     let spec = HeadSpec {
         input: HeadInput::Embedding,
         range: Some(NumberRange::new(0.0, 5.0).unwrap()),
-        ..polyhead_testing::plain_spec("closeness", TaskKind::Similarity, &[])
+        ..HeadSpec::new("closeness", TaskKind::Similarity, &[])
     };
     folder.heads = vec![HeadWeights::random(spec, &folder.head_dims(), 7)];
     MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1).max_length(MAX_TOKENS))

@@ -3,8 +3,9 @@
 use std::fs;
 
 use polyhead_files::write_file;
+use polyhead_model::{HeadSpec, TaskKind, cosine};
 
-use crate::data::{Part, TaskLabels};
+use crate::data::{Part, Split, TaskLabels};
 use crate::error::Error;
 use crate::evaluate::metric_of;
 use crate::report::mistakes::worst_mistakes;
@@ -174,14 +175,19 @@ impl Run<'_> {
         if let Some(shown) = shown {
             let split = self.plan.data.sources[source].split(shown.part);
             let logits = &shown.answers.logits[task];
+            let cosines = cosines_of_rows(split, spec, logits);
+            let logits = cosines.as_ref().unwrap_or(logits);
             let (answers, targets) = answered(logits, split, task, &self.learner.objectives[task]);
-            if let (TaskLabels::Numbers(targets), false) = (&targets, spec.kind.compares()) {
+            let is_answer = cosines.is_some() || !spec.kind.compares();
+            if let (TaskLabels::Numbers(targets), true) = (&targets, is_answer) {
                 let pairs = answers.iter().zip(targets).filter_map(|(given, target)| {
                     Some((f64::from((*target)?), f64::from(spec.number(*given))))
                 });
                 scatter = pairs.take(SCATTER).collect();
             }
-            mistakes = worst_mistakes(split, task, spec, logits);
+            if is_answer {
+                mistakes = worst_mistakes(split, task, spec, logits);
+            }
         }
         TaskResult {
             name: settings.name.clone(),
@@ -199,4 +205,20 @@ impl Run<'_> {
             mistakes,
         }
     }
+}
+
+/// `[rows]`: the cosines of a similarity, which answer its rows; `None` for other kinds.
+///
+/// - `vectors`: `[sequences, width]`
+fn cosines_of_rows(split: &Split, spec: &HeadSpec, vectors: &[f32]) -> Option<Vec<f32>> {
+    if spec.kind != TaskKind::Similarity {
+        return None;
+    }
+    let width = vectors.len() / split.tokens.len().max(1);
+    let vector = |sequence: usize| &vectors[sequence * width..][..width];
+    let of_row = |row: usize| {
+        let first = split.sequences(row).start;
+        cosine(vector(first), vector(first + 1)) as f32
+    };
+    Some((0..split.len()).map(of_row).collect())
 }

@@ -9,17 +9,13 @@ use crate::tasks::{Softmax, argmax, counted_spans, given_labels, rules, sigmoid}
 /// Number of mistakes that are kept per task.
 const MOST: usize = 10;
 
-/// The wrong answers that the model was most certain of, the worst first; none of kinds that compare
-/// vectors.
+/// The wrong answers that the model was most certain of, the worst first.
 pub(super) fn worst_mistakes(
     split: &Split,
     task: usize,
     spec: &HeadSpec,
     logits: &[f32],
 ) -> Vec<Mistake> {
-    if spec.kind.compares() {
-        return Vec::new();
-    }
     let outputs = spec.outputs();
     let mut found: Vec<(f64, usize)> = Vec::new();
     for row in 0..split.len() {

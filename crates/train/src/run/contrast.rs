@@ -1,9 +1,7 @@
 //! The steps at the beginning of a run that set labels apart, before the heads train.
 
 use polyhead_files::quoted;
-use polyhead_model::{
-    HeadInput, HeadLayer, HeadSpec, HeadWeights, HiddenForm, RESERVED_TASK_NAME, TaskKind,
-};
+use polyhead_model::{HeadInput, HeadSpec, HeadWeights, RESERVED_TASK_NAME, TaskKind};
 
 use crate::config::RunConfig;
 use crate::data::{DataTask, Dataset, Split, TaskLabels};
@@ -63,25 +61,10 @@ impl Contrast {
     }
 
     /// The head without weights that gives the sentence vectors.
-    ///
-    /// - `task`: a head of the run
-    pub(super) fn vectors_head(task: &HeadSpec) -> HeadWeights {
+    pub(super) fn vectors_head() -> HeadWeights {
         let spec = HeadSpec {
-            name: RESERVED_TASK_NAME.to_owned(),
-            kind: TaskKind::Similarity,
-            labels: Vec::new(),
             input: HeadInput::Embedding,
-            layer: HeadLayer::Last,
-            hidden: None,
-            hidden_form: HiddenForm::default(),
-            temperature: 1.0,
-            thresholds: Vec::new(),
-            label_format: Default::default(),
-            target: None,
-            range: None,
-            pair: None,
-            sigmoid: false,
-            ..task.clone()
+            ..HeadSpec::new(RESERVED_TASK_NAME, TaskKind::Similarity, &[])
         };
         HeadWeights::from_values(spec, [])
     }

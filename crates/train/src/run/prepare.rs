@@ -91,7 +91,7 @@ impl Prepared {
 
         let (mut heads, known) = heads(&config, &folder, &data)?;
         let contrast = Contrast::new(&config, &data, heads.len())?;
-        heads.extend(contrast.as_ref().map(|_| Contrast::vectors_head(&heads[0].spec)));
+        heads.extend(contrast.as_ref().map(|_| Contrast::vectors_head()));
         let options = NetworkOptions {
             pooling: config.encoder.pooling.as_ref().map(|modes| pooling(&folder, modes)),
             hidden_dropout: config.encoder.dropout.map(f32::from),

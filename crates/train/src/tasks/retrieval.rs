@@ -242,7 +242,6 @@ fn triplets(
 #[cfg(test)]
 mod tests {
     use polyhead_model::TaskKind;
-    use polyhead_testing::plain_spec;
     use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
     use super::*;
@@ -281,7 +280,7 @@ mod tests {
         let logits: Vec<f32> = angles.into_iter().flat_map(vector).collect();
         let answers = SplitAnswers {
             logits: &logits,
-            head: &plain_spec("search", TaskKind::Retrieval, &[]),
+            head: &polyhead_model::HeadSpec::new("search", TaskKind::Retrieval, &[]),
             split: &split,
             task: 0,
             loss: None,

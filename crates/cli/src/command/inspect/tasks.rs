@@ -252,34 +252,20 @@ pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use polyhead_compute::Activation;
     use polyhead_model::{LabelFormat, PoolingMode, PoolingSpec};
 
     use super::*;
 
     fn spec(kind: &str) -> HeadSpec {
         HeadSpec {
-            name: "topic".into(),
-            kind: kind.parse().unwrap(),
-            labels: vec!["a".into(), "b".into()],
             pooling: PoolingSpec {
                 modes: vec![PoolingMode::Cls, PoolingMode::Mean],
                 include_prompt: true,
             },
-            input: HeadInput::Pooled,
             layer: HeadLayer::Mix,
             hidden: Some(5),
-            activation: Activation::Gelu,
-            hidden_form: Default::default(),
-            dropout: 0.1,
             temperature: 1.5,
-            thresholds: vec![],
-            label_format: Default::default(),
-            target: None,
-            range: None,
-            words: Default::default(),
-            pair: None,
-            sigmoid: false,
+            ..HeadSpec::new("topic", kind.parse().unwrap(), &["a", "b"])
         }
     }
 

@@ -12,26 +12,16 @@ use crate::heads::{
 
 fn spec(name: &str, kind: TaskKind) -> HeadSpec {
     let labels: &[&str] = if kind.has_labels() { &["O", "B-x"] } else { &[] };
-    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
     HeadSpec {
-        name: name.to_owned(),
-        kind,
         thresholds: if kind.has_sets() { vec![0.3, 0.55] } else { vec![] },
-        label_format: LabelFormat::default(),
-        labels,
         pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: false },
-        input: HeadInput::Pooled,
         layer: HeadLayer::Mix,
         hidden: Some(7),
         activation: Activation::GeluTanh,
-        hidden_form: HiddenForm::default(),
-        dropout: 0.1,
         temperature: 1.7,
         target: (!kind.has_labels()).then_some(TargetScale { mean: 2015.5, deviation: 6.1 }),
         range: (!kind.has_labels()).then(|| NumberRange::new(1950.1, 2025.0).unwrap()),
-        words: WordSplit::default(),
-        pair: None,
-        sigmoid: false,
+        ..HeadSpec::new(name, kind, labels)
     }
 }
 

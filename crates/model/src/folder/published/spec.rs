@@ -1,6 +1,5 @@
 //! The specification of a classifier's head, from the keys of `config.json`.
 
-use polyhead_compute::Activation;
 use polyhead_text::Truncation;
 use serde_json::{Map, Value};
 
@@ -11,8 +10,7 @@ use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::config_json::{read_activation, read_fraction, read_name, read_truth};
 use crate::folder::prompts::ScoreFunction;
 use crate::heads::{
-    HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, LabelFormat, PairForm, TAGGING,
-    check_heads, sequence_kind,
+    HeadSpec, HiddenForm, HiddenNorm, PairForm, TAGGING, check_heads, sequence_kind,
 };
 use crate::modules::{PoolingMode, PoolingSpec};
 
@@ -68,24 +66,12 @@ pub(super) fn read(
         }
     };
     let mut spec = HeadSpec {
-        name: TASK.to_owned(),
-        kind,
         labels,
         pooling: PoolingSpec { modes: vec![mode], include_prompt: true },
-        input: HeadInput::Pooled,
-        layer: HeadLayer::Last,
-        hidden: None,
-        activation: Activation::Gelu,
-        hidden_form: HiddenForm::default(),
         dropout: read_fraction(json, &form.dropout)?,
-        temperature: 1.0,
-        thresholds: Vec::new(),
-        label_format: LabelFormat::default(),
-        target: None,
-        range: None,
-        words: Default::default(),
         pair: sigmoid.map(|_| PairForm::Joint(Truncation::Longest)),
         sigmoid: sigmoid.unwrap_or(false),
+        ..HeadSpec::new(TASK, kind, &[])
     };
     if let Some(hidden) = &form.hidden {
         let norm = hidden.norm.as_ref().map(|norm| {

@@ -256,34 +256,11 @@ pub(crate) fn soft_max(x: &[f32]) -> Vec<f32> {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use polyhead_compute::Activation;
-
     use super::*;
-    use crate::heads::{HeadInput, HeadLayer};
-    use crate::modules::{PoolingMode, PoolingSpec};
 
     /// A head with temperature 2.
     pub(crate) fn head(kind: &str, labels: &[&str]) -> HeadSpec {
-        HeadSpec {
-            name: "task".into(),
-            kind: kind.parse().unwrap(),
-            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
-            input: HeadInput::Pooled,
-            layer: HeadLayer::Last,
-            hidden: None,
-            activation: Activation::Gelu,
-            hidden_form: Default::default(),
-            dropout: 0.0,
-            temperature: 2.0,
-            thresholds: vec![],
-            label_format: Default::default(),
-            target: None,
-            range: None,
-            words: Default::default(),
-            pair: None,
-            sigmoid: false,
-        }
+        HeadSpec { temperature: 2.0, ..HeadSpec::new("task", kind.parse().unwrap(), labels) }
     }
 
     /// Probabilities and answer of a head for one text.

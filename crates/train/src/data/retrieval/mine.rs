@@ -83,19 +83,12 @@ pub fn mine_negatives(
     pairs.iter().map(negatives).collect()
 }
 
-/// A judge of candidates that are near a query, such as a cross-encoder: it may find that they answer
-/// the query.
-pub struct Veto<'a, E> {
-    /// A negative's score is lower than the positive's by this at least, and lower in any case.
-    pub margin: f32,
-    /// The scores of pairs of a query and a candidate, in order; no score is NaN.
-    pub scores: &'a mut dyn FnMut(&[(usize, usize)]) -> Result<Vec<f32>, E>,
-}
-
-/// [`mine_negatives`] without the candidates that a judge takes for answers. The judge scores each
-/// positive and the candidates that could become negatives, and further ones in place of those that it
-/// leaves out.
+/// [`mine_negatives`] without the candidates that a judge, such as a cross-encoder, takes for answers. It
+/// scores each positive and the candidates that could become negatives, and further ones in place of
+/// those that it leaves out.
 ///
+/// - `margin`: a negative's score is lower than the positive's by this at least, and lower in any case
+/// - `scores`: the scores of pairs of a query and a candidate, in order; none is NaN
 /// - returns a list for each pair, the nearest first, and how many candidates the judge left out
 ///
 /// # Errors
@@ -109,10 +102,11 @@ pub fn mine_judged_negatives<E>(
     pairs: &[(usize, usize)],
     answers: &[HashSet<usize>],
     rules: &MiningRules,
-    veto: Veto<E>,
+    margin: f32,
+    mut scores: impl FnMut(&[(usize, usize)]) -> Result<Vec<f32>, E>,
 ) -> Result<(Vec<Vec<Hit>>, usize), E> {
     let ranked = rank(queries, candidates, answers, rules);
-    let positives = (veto.scores)(pairs)?;
+    let positives = scores(pairs)?;
     assert_eq!(positives.len(), pairs.len(), "a score for each positive");
     let mut remaining: Vec<_> = pairs
         .iter()
@@ -132,11 +126,11 @@ pub fn mine_judged_negatives<E>(
             return Ok((found, left_out));
         }
         let texts: Vec<_> = asked.iter().map(|(pair, hit)| (pairs[*pair].0, hit.index)).collect();
-        let scores = (veto.scores)(&texts)?;
-        assert_eq!(scores.len(), asked.len(), "a score for each candidate");
-        for ((pair, hit), score) in asked.into_iter().zip(scores) {
+        let found_scores = scores(&texts)?;
+        assert_eq!(found_scores.len(), asked.len(), "a score for each candidate");
+        for ((pair, hit), score) in asked.into_iter().zip(found_scores) {
             let positive = positives[pair];
-            if score < positive && score <= positive - veto.margin {
+            if score < positive && score <= positive - margin {
                 found[pair].push(hit);
             } else {
                 left_out += 1;
@@ -234,10 +228,16 @@ mod tests {
                 sizes.push(pairs.len());
                 Ok::<_, ()>(pairs.iter().map(|(_, candidate)| scores[*candidate]).collect())
             };
-            let veto = Veto { margin, scores: &mut judge };
-            let (found, left_out) =
-                mine_judged_negatives(&queries, &candidates, &pairs, &answers, &rules, veto)
-                    .unwrap();
+            let (found, left_out) = mine_judged_negatives(
+                &queries,
+                &candidates,
+                &pairs,
+                &answers,
+                &rules,
+                margin,
+                &mut judge,
+            )
+            .unwrap();
             let found: Vec<Vec<usize>> =
                 found.iter().map(|hits| hits.iter().map(|hit| hit.index).collect()).collect();
             assert_eq!(found, expected, "{margin} {negatives}");
@@ -245,10 +245,10 @@ mod tests {
             assert_eq!(left_out, judged - found.concat().len());
             assert_eq!(sizes, asked, "{margin} {negatives}");
         }
-        let mut fails = |_: &[(usize, usize)]| Err("no model");
-        let veto = Veto { margin: 0.0, scores: &mut fails };
+        let fails = |_: &[(usize, usize)]| Err("no model");
         let rules = MiningRules::default();
-        let found = mine_judged_negatives(&queries, &candidates, &pairs, &answers, &rules, veto);
+        let found =
+            mine_judged_negatives(&queries, &candidates, &pairs, &answers, &rules, 0.0, fails);
         assert_eq!(found, Err("no model"));
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use polyhead_files::quoted;
 
 use self::grades::{GradeRow, read_grades, read_left_out};
-pub use self::mine::{MiningRules, Veto, mine_judged_negatives, mine_negatives};
+pub use self::mine::{MiningRules, mine_judged_negatives, mine_negatives};
 pub use self::texts::IdentifiedText;
 use self::texts::read_texts;
 use crate::error::{Error, ErrorKind};

@@ -1,13 +1,11 @@
 //! Damage to each file of a run: resuming gives the same model, or an error, or warns that the
 //! model is another one. `PROPTEST_CASES=500` tries many more damages.
 
-mod common;
-
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::place::{Place, finished};
+use crate::common::place::{Place, finished};
 use polyhead_testing::{check_mutations, copy_folder};
 use polyhead_train::{Ending, ErrorKind, Trainer};
 

@@ -9,8 +9,6 @@
 //!   last place is 6e-8 of the number
 //! - [`SHIFTED`], for a correlation of answers far from zero: the mean of numbers near 65,536 is
 //!   off by 1e-11, and the summed terms are about 1
-#![allow(clippy::unwrap_used)] // helpers of tests are outside of `#[test]` functions
-
 use polyhead_model::TaskKind;
 use polyhead_train::{
     ClassificationCounter, LabelScores, MultiLabelCounter, RegressionCounter, TaskMetrics,

@@ -1,15 +1,11 @@
 //! Training steps: the losses are PyTorch's, the bits do not depend on threads or parts, and
 //! frozen parameters do not change.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-#[path = "../common/mod.rs"]
-mod common;
-
 mod missing;
 mod same_bits;
 mod teachers;
 
-use common::{assert_close, bits, entry};
+use crate::common;
+use crate::common::{assert_close, bits, entry};
 use polyhead_compute::Threads;
 use polyhead_model::{Network, ParameterGroup, Pass, TaskKind};
 use polyhead_testing::{Golden, largest};

@@ -1,14 +1,11 @@
 //! Heads that read the vectors of both texts of a pair: gradients are PyTorch's
 //! (`reference/make_separate_goldens.py`), bits do not depend on how a step is cut, and a trained model
 //! answers as it was evaluated.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{assert_close, bits};
+use crate::common;
+use crate::common::{assert_close, bits};
 use polyhead_compute::Threads;
 use polyhead_model::{
     CrossEncoder, HeadLayer, HeadWeights, ModelFolder, MultiTaskModel, PairForm, ParameterGroup,

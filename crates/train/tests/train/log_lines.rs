@@ -1,13 +1,9 @@
 //! Every line that a run logs is as `docs/guide/logs.md` says: known keys, of the type there.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use common::place::Place;
+use crate::common::place::Place;
 use polyhead_model::TaskKind;
 use polyhead_train::{Ending, Hook, RunConfig, Trainer, metric_names};
 use serde_json::Value;

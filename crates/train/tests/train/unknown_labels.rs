@@ -1,9 +1,6 @@
 //! Labels that occur in dev but not in training: reported before the first step, and counted as
 //! wrong answers in the metrics.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
+use crate::common;
 use polyhead_compute::Threads;
 use polyhead_model::HeadSpec;
 use polyhead_train::TaskMetrics;

@@ -1,13 +1,11 @@
 //! Runs whose keys a recipe filled in: what they say, write and go on with.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use common::place::{Notices, Place, finished};
+use crate::common::place::{Notices, Place, finished};
 use polyhead_compute::Threads;
 use polyhead_train::{
     Ending, ErrorKind, Event, Observer, Recipe, RunConfig, Trainer, TrainingSession, check_data,

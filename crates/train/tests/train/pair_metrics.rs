@@ -2,8 +2,6 @@
 //! pytrec_eval: `reference/make_pair_goldens.py`, `reference/make_retrieval_goldens.py`.
 //!
 //! Both sides compute in f64; sums of some hundred terms are off by a few 1e-16 each.
-#![allow(clippy::unwrap_used)] // helpers of tests are outside of `#[test]` functions
-
 use std::collections::BTreeMap;
 
 use polyhead_train::{PairCounter, RetrievalCounter, SimilarityCounter};

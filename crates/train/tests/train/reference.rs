@@ -1,12 +1,8 @@
 //! Runs whose model refers to the encoder that it began with.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::place::{Place, finished};
+use crate::common::place::{Place, finished};
 use polyhead_compute::Threads;
 use polyhead_model::{ErrorKind, ModelFolder};
 use polyhead_testing::{copy_folder, tiny_model};

@@ -1,10 +1,7 @@
 //! Freezing, scenario by scenario, from the rule in the configuration to the bits: frozen
 //! parameters stay the same and cost nothing, trained ones change.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
-use common::bits;
+use crate::common;
+use crate::common::bits;
 use polyhead_compute::Threads;
 use polyhead_model::ParameterGroup::{self, Embeddings, Head, Layer, Module};
 use polyhead_model::{Pass, TrainableLayout};

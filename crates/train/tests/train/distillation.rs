@@ -1,7 +1,5 @@
 //! A task that follows a teacher: its losses are those of the two models' own answers, its runs have
 //! the same bits however often they are stopped, and no model has such a task.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,5 @@
 //! Hooks choose rows, weight losses, read gradients, stop the run; their state is resumed.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::place::Place;
+use crate::common;
+use crate::common::place::Place;
 use polyhead_testing::copy_folder;
 use polyhead_train::{
     Batch, Ending, Error, ErrorKind, Hook, HookedStep, RunConfig, RunPlan, Trainer,

@@ -3,8 +3,6 @@
 //! `reference/make_vector_loss_goldens.py` makes the file: value and gradients in f64. Most losses
 //! compute in f64 too, so that only their gradients are rounded, to f32. Scores and products in f32
 //! are off by some 1e-7 of themselves, times the scale, 20.
-#![allow(clippy::unwrap_used)] // helpers of tests are outside of `#[test]` functions
-
 use polyhead_compute::{Cpu, Isa, Team};
 use polyhead_train::{
     MultipleNegatives, ScoreLoss, TripletDistance, cosent, cosine_error, dot_scores,

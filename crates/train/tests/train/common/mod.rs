@@ -206,8 +206,6 @@ pub(crate) fn golden_tasks(golden: &Golden) -> String {
 /// What a head of this task is; where the task names no pooling, the mean.
 pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
     HeadSpec {
-        name: task.name.clone(),
-        kind: task.kind,
         labels: task.labels.clone().unwrap_or_default(),
         pooling: PoolingSpec {
             modes: task.pooling.clone().unwrap_or_else(|| vec![PoolingMode::Mean]),
@@ -217,17 +215,10 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         layer: task.layer,
         hidden: task.hidden.map(usize::from),
         activation: task.activation,
-        hidden_form: Default::default(),
         dropout: task.dropout.get(),
-        temperature: 1.0,
-        thresholds: Vec::new(),
-        label_format: Default::default(),
-        target: None,
-        range: None,
-        words: Default::default(),
         pair: (task.pair == Some(PairReading::Separate))
             .then(|| PairForm::Separate { product: task.pair_product == Some(true) }),
-        sigmoid: false,
+        ..HeadSpec::new(&task.name, task.kind, &[])
     }
 }
 

@@ -1,14 +1,10 @@
 //! Event files for TensorBoard: every point of a run once, however often it was resumed.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use common::place::Place;
+use crate::common::place::Place;
 use polyhead_train::{Error, ErrorKind, Hook, HookedStep, TensorBoard, Trainer};
 use serde_json::Value;
 

@@ -1,10 +1,7 @@
 //! Ten optimizer steps of similarity, retrieval and a head in turns, compared with PyTorch
 //! (`reference/make_comparison_goldens.py`), also where a step is cut into parts.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
-use common::{assert_close, bits, head, spec};
+use crate::common;
+use crate::common::{assert_close, bits, head, spec};
 use polyhead_compute::Threads;
 use polyhead_model::HeadWeights;
 use polyhead_testing::Golden;

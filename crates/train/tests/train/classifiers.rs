@@ -1,7 +1,5 @@
 //! Training that starts from classifiers of transformers.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

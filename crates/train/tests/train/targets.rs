@@ -1,15 +1,10 @@
 //! Regression targets far from 0: with `standardize = true` the head learns them standardized, and
 //! everything that is read or reported is in their own unit.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-#[path = "common/place.rs"]
-mod place;
-
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use place::{Notices, Place, finished};
+use crate::common::place::{Notices, Place, finished};
 use polyhead_compute::Threads;
 use polyhead_model::{
     Answer, LoadOptions, ModelFolder, MultiTaskModel, NumberRange, TargetScale, store_int8,

@@ -1,13 +1,11 @@
 //! Runs that set labels apart before their heads train.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::place::{Place, finished};
+use crate::common::place::{Place, finished};
 use polyhead_compute::Threads;
 use polyhead_train::{
     Ending, ErrorKind, Event, Observer, RunConfig, Trainer, TrainingSession, check_data,

@@ -1,15 +1,13 @@
 //! A run gives the same bits on any number of threads, and if it is stopped and resumed at any
 //! step, with and without cached hidden states.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::place::{Notices, Place, finished};
+use crate::common::place::{Notices, Place, finished};
 use polyhead_model::{ModelFolder, PoolingMode};
 use polyhead_testing::FAMILIES;
 use polyhead_train::{

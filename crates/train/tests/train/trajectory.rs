@@ -3,11 +3,8 @@
 //!
 //! They cover parts, missing labels, clipping, warm-up, weight decay, layer decay, a step without
 //! labels of a task, and a head that is frozen for the first half.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
-use common::{assert_close, bits, entry, head, spec};
+use crate::common;
+use crate::common::{assert_close, bits, entry, head, spec};
 use polyhead_compute::Threads;
 use polyhead_testing::Golden;
 use polyhead_train::RateTable;

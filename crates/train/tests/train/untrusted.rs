@@ -1,7 +1,5 @@
 //! Configurations that are nearly good: each is refused with its file and line, or written back
 //! as the same configuration.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
-
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;

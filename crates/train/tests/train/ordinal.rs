@@ -1,14 +1,9 @@
 //! Labels with an order, from the data to the answers.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-#[path = "common/place.rs"]
-mod place;
-
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use place::{Notices, Place, finished};
+use crate::common::place::{Notices, Place, finished};
 use polyhead_compute::Threads;
 use polyhead_model::{Answer, LoadOptions, ModelFolder, MultiTaskModel, TaskKind, store_int8};
 use polyhead_train::{

@@ -1,8 +1,5 @@
 //! Pairs of texts go the whole way: from a file through training and evaluation to answers.
-#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
-
-mod common;
-
+use crate::common;
 use polyhead_compute::Threads;
 use polyhead_model::{ModelFolder, MultiTaskModel, RequestOptions};
 use polyhead_text::TextInput;
