@@ -293,7 +293,7 @@ fn rows_without_two_texts_are_named() {
             (json!({"a": "x", "same": "no"}), "", "no field `b`".to_owned()),
             (
                 json!({"a": "x", "b": " ", "same": "no"}),
-                "field `a`: ",
+                "field `b`: ",
                 format!("expected two texts{}, found an empty one", why(reading)),
             ),
         ] {
