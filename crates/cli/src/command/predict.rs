@@ -30,11 +30,11 @@ Prints one JSON object per line:
      \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
 Offsets count characters. A text may be a pair, an array of two strings: both are
 read as one sequence, and words of the first are tagged. Tasks that were trained on pairs answer pairs
-alone, others single texts. A task that compares vectors (similarity, retrieval) answers a pair with
-its cosine, in the range of its scores if it has one, if --tasks names it or all tasks read pairs. Rows of a .jsonl or .csv file keep their other columns,
-in front; a column with the name of an output field (such as `tokens`) becomes
-`input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
-that is not probable enough is null; with --min-score, spans below it are left out.
+alone, others single texts. Tasks that compare vectors (similarity, retrieval) answer a pair with its
+cosine, on the scale of the scores if they have one; --tasks names them, unless all tasks read pairs.
+Rows of a .jsonl or .csv file keep their other columns, in front; a column with the name of an output
+field (such as `tokens`) becomes `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a
+label that is not probable enough is null; with --min-score, spans below it are left out.
 Spans of rows with words have their `first_word` and `last_word` too.
 A .csv file, or --format csv, has a column TASK for each task: the label, the labels joined by `|`,
 the number, or the spans as JSON; and TASK_probability beside a label. The other

@@ -39,7 +39,9 @@ impl NumberRange {
     /// The number at this share of the way from the smallest number to the largest; outside the range
     /// for a share outside 0 to 1.
     pub(crate) fn at(self, share: f32) -> f32 {
-        self.least + share * (self.most - self.least)
+        // In double precision, since the width of a range may be above the largest `f32`.
+        let (least, most) = (f64::from(self.least), f64::from(self.most));
+        (least + f64::from(share) * (most - least)) as f32
     }
 
     /// The number of the range that is nearest to `number`, which is not NaN.
@@ -62,6 +64,11 @@ mod tests {
     #[test]
     fn numbers_outside_are_moved_to_the_nearest_end() {
         let range = NumberRange::new(-1.5, 5.0).unwrap();
+        for (share, number) in [(0.0, -1.5), (1.0, 5.0), (0.5, 1.75), (-1.0, -8.0)] {
+            assert_eq!(range.at(share), number);
+        }
+        let widest = NumberRange::new(f32::MIN, f32::MAX).unwrap();
+        assert_eq!([0.0, 0.5, 1.0].map(|share| widest.at(share)), [f32::MIN, 0.0, f32::MAX]);
         for (number, clipped) in [
             (f32::MIN, -1.5),
             (-1.500_001, -1.5),

@@ -22,7 +22,8 @@ pub(super) fn notices(plan: &RunPlan, network: &Network) -> Vec<String> {
         let name = &network.head_spec(head).name;
         format!("head `{name}` of the starting model is kept as it is: no task names it")
     }));
-    notices.extend(config.tasks.iter().zip(known).filter(|(_, known)| **known).map(|(task, _)| {
+    let starts = |(task, known): &(&TaskSettings, &bool)| **known && !task.kind.compares();
+    notices.extend(config.tasks.iter().zip(known).filter(starts).map(|(task, _)| {
         let head = task.from.as_ref().map_or(String::new(), |name| format!(" `{name}`"));
         format!("task `{}` begins with the head{head} of the starting model", task.name)
     }));
