@@ -50,7 +50,7 @@ class Mock:
     def model(self) -> dict:
         """The body of `GET /v1/model`."""
         return {"model": "mock-encoder", "names": ["mock-encoder"], "version": "0", "tasks": [{"name": name} | TASKS[name] for name in self.tasks], "input": self.input,
-                "embedding": {"dimension": DIMENSION, "pooling": ["mean"]}, "limits": {"tokens_per_text": LIMIT, "texts_per_request": 2048}}
+                "embedding": {"dimension": DIMENSION, "pooling": ["mean"]}, "prompts": [], "limits": {"tokens_per_text": LIMIT, "texts_per_request": 2048}}
 
     def composed(self, one: str | dict | list) -> str:
         """The text of an input."""
