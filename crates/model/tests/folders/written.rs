@@ -169,7 +169,9 @@ fn fewer_layers_and_another_pooling_are_written() {
         let config: Value =
             serde_json::from_slice(&fs::read(place.path().join("config.json")).unwrap()).unwrap();
         assert_eq!(config[key], 1);
-        assert_eq!(config.get("hidden_dropout_prob").or(config.get("dropout")), Some(&json!(0.1)));
+        let dropout = config.get("hidden_dropout_prob").or(config.get("dropout"));
+        // ModernBERT has no such key.
+        assert_eq!(dropout, (name != "tiny-modernbert").then_some(&json!(0.1)));
     }
 }
 
