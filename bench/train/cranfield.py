@@ -82,7 +82,7 @@ def trained(arguments: argparse.Namespace, side: str, qrels: Path, place: Path) 
 
 
 def mined(arguments: argparse.Namespace, qrels: Path) -> list[dict]:
-    """The untrained encoder finds a negative for each judgement. The nearest candidates are often answers that nobody judged."""
+    """The untrained encoder finds a negative for each judgement. The nearest candidates often are unjudged answers."""
     files = ["--corpus", arguments.data / "corpus.jsonl", "--queries", arguments.data / "queries.jsonl", "--qrels", qrels]
     rules = ["--negatives", 1, "--min-rank", 10, "--max-rank", 60, "--max-length", arguments.max_length, "--quiet"]
     output = call(arguments.polyhead, "mine-negatives", *files, *rules, "-m", arguments.model.resolve())

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from training_run import measured, toml, write_aside
@@ -47,6 +47,13 @@ class Recipe:
     separate: bool = False
 
 
+def pairs(data: str, field: str) -> Recipe:
+    """A classification of pairs of texts."""
+    task = [(field, "classification", field)]
+    return Recipe(data, task, [(field, "accuracy", "accuracy")], epochs=2, max_length=128, text=["text_a", "text_b"])
+
+
+RTE = pairs("rte", "entailment")
 RECIPES = {
     "trec": Recipe("trec", [("coarse", "classification", "coarse")], [("coarse", "accuracy", "accuracy")], epochs=4),
     "trec-short": Recipe("trec", [("coarse", "classification", "coarse")], [("coarse", "accuracy", "accuracy")], epochs=2, lr=5e-5),
@@ -90,31 +97,9 @@ RECIPES = {
         epochs=3,
         lr=5e-5,
     ),
-    "mrpc": Recipe(
-        "mrpc",
-        [("paraphrase", "classification", "paraphrase")],
-        [("paraphrase", "accuracy", "accuracy")],
-        epochs=2,
-        max_length=128,
-        text=["text_a", "text_b"],
-    ),
-    "rte": Recipe(
-        "rte",
-        [("entailment", "classification", "entailment")],
-        [("entailment", "accuracy", "accuracy")],
-        epochs=2,
-        max_length=128,
-        text=["text_a", "text_b"],
-    ),
-    "rte-separate": Recipe(
-        "rte",
-        [("entailment", "classification", "entailment")],
-        [("entailment", "accuracy", "accuracy")],
-        epochs=2,
-        max_length=128,
-        text=["text_a", "text_b"],
-        separate=True,
-    ),
+    "mrpc": pairs("mrpc", "paraphrase"),
+    "rte": RTE,
+    "rte-separate": replace(RTE, separate=True),
     "demo-topic": Recipe(
         "demo", [("topic", "classification", "topic")], [("topic", "accuracy", "topic accuracy")], epochs=3, lr=5e-5
     ),

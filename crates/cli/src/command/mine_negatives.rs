@@ -21,7 +21,7 @@ Prints one JSON object per negative, the nearest first, as training rows of a re
   {\"query\": …, \"positive\": …, \"negative\": …}
 The search is exact: each query is compared with every candidate, by cosine. Texts that answer a
 query, and the query itself, are no negatives of it. Ranks are counted without them. The nearest
-texts may be answers that nobody marked: pass over some, ask for a margin, or let a cross-encoder decide.
+texts may answer it without being marked so: skip some, ask for a margin, or let a cross-encoder decide.
 
 Examples:
   polyhead mine-negatives -i pairs.jsonl --negatives 5 -o triplets.jsonl

@@ -485,21 +485,25 @@ fn what_is_wrong_shows_before_any_step_and_leaves_nothing() {
 
 #[test]
 fn rows_of_several_texts_are_checked_before_any_step() {
-    const ALIKE: &str = "kind = \"similarity\"\nfield = \"score\"";
-    const SEARCH: &str = "kind = \"retrieval\"\ntext = [\"a\", \"b\", \"c\"]";
-    let triplet = format!("{SEARCH}\nloss = \"triplet\"");
-    let in_range = format!("{ALIKE}\nrange = [0, 5]");
+    const SIMILARITY: &str = "kind = \"similarity\"\nfield = \"score\"";
+    const RETRIEVAL: &str = "kind = \"retrieval\"\ntext = [\"a\", \"b\", \"c\"]";
+    let triplet = format!("{RETRIEVAL}\nloss = \"triplet\"");
+    let in_range = format!("{SIMILARITY}\nrange = [0, 5]");
     let good = r#"{"a": "x", "b": "y", "c": "z", "score": 1, "topic": "p"}"#;
     for (task, row, expected) in [
-        (ALIKE, r#"{"a": "x", "score": 2}"#, "line 2: no field `b`"),
-        (ALIKE, r#"{"a": "x", "b": " ", "score": 2}"#, "line 2: field `b`: expected two texts"),
+        (SIMILARITY, r#"{"a": "x", "score": 2}"#, "line 2: no field `b`"),
         (
-            ALIKE,
+            SIMILARITY,
+            r#"{"a": "x", "b": " ", "score": 2}"#,
+            "line 2: field `b`: expected two texts",
+        ),
+        (
+            SIMILARITY,
             r#"{"a": "x", "b": "z", "score": "NaN"}"#,
             "line 2: field `score`: expected a number",
         ),
         (
-            ALIKE,
+            SIMILARITY,
             r#"{"a": "x", "b": "z", "score": 1}"#,
             "expected scores that differ for `loss = \"cosent\"`, found only 1",
         ),
@@ -509,7 +513,7 @@ fn rows_of_several_texts_are_checked_before_any_step() {
             "line 2: field `score`: expected a number from 0 to 5, found 7",
         ),
         (
-            SEARCH,
+            RETRIEVAL,
             r#"{"a": "x", "b": "y", "c": "y"}"#,
             "line 2: field `b`: expected a positive that differs from the negatives, found `y` as both",
         ),

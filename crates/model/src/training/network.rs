@@ -404,7 +404,7 @@ fn kept_parameters<'a>(
     let layers = if options.chosen_layers.is_empty() { &first } else { &options.chosen_layers };
     let mut kept: Vec<&Parameter> = of(ParameterGroup::Embeddings).collect();
     kept.extend(layers.iter().flat_map(|layer| of(ParameterGroup::Layer(*layer))));
-    // The norm behind all layers stands in the group of the last one.
+    // The final norm is in the group of the last layer.
     let last = folder.config.layers - 1;
     if config.family.tensors.final_norm.is_some() && !layers.contains(&last) {
         let tensors = 1 + usize::from(config.biases.norm);

@@ -1,5 +1,5 @@
 //! Kinds that compare the vectors of texts: similarity, a score of two texts, and retrieval, the passage
-//! that answers a query. A head of them has no weights; its logit is the cosine of two texts.
+//! that answers a query. Such a head has no weights: its logit is the cosine of two texts.
 
 use super::{Answer, KindRules};
 
