@@ -1,8 +1,9 @@
 //! Comparing vectors: cosine similarity and search.
 
 use std::cmp::Ordering;
+use std::sync::Mutex;
 
-use polyhead_compute::{Epilogue, Isa, StoredTensor, Threads};
+use polyhead_compute::{Cpu, Epilogue, Isa, PackedMatrix, StoredTensor, Threads};
 
 use crate::sentence::matrix::Matrix;
 
@@ -37,8 +38,16 @@ pub struct Hit {
 /// assert_eq!(cosine_similarity(&a, &b).as_slice(), [1.0, 0.0]);
 /// ```
 pub fn cosine_similarity(a: &Matrix, b: &Matrix) -> Matrix {
-    let mut scores = Vec::with_capacity(a.rows() * b.rows());
-    score_blocks(b, a, |_, block| scores.extend_from_slice(block));
+    let mut scores = vec![0.0; a.rows() * b.rows()];
+    if !scores.is_empty() && a.columns() > 0 {
+        assert_eq!(a.columns(), b.columns(), "vectors of the same length");
+        threads().cpu(Isa::detect(), |cpu| {
+            let packed = packed(cpu, b);
+            let mut unit = a.as_slice().to_vec();
+            cpu.normalize(&mut unit, a.columns());
+            cpu.linear(&unit, &packed, Epilogue::default(), &mut scores);
+        });
+    }
     Matrix::new(a.rows(), b.rows(), scores)
 }
 
@@ -61,46 +70,103 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
 /// - returns a list of at most `top_k` hits per query; equal scores stand in the
 ///   order of the corpus
 ///
-/// The corpus is scored block by block: memory is that of the hits.
+/// The threads score the corpus block by block: memory is that of the hits and of a block for each.
 ///
 /// # Panics
 /// If the rows differ in length.
 pub fn semantic_search(queries: &Matrix, corpus: &Matrix, top_k: usize) -> Vec<Vec<Hit>> {
-    let mut best: Vec<Vec<Hit>> = vec![Vec::new(); queries.rows()];
-    if queries.rows() == 0 || top_k == 0 {
-        return best;
+    let (count, width) = (queries.rows(), queries.columns());
+    if count == 0 || corpus.rows() == 0 || width == 0 || top_k == 0 {
+        return vec![Vec::new(); count];
     }
-    // Scores that are not above it change nothing: few are, once a block has been seen.
-    let mut least = vec![f32::NEG_INFINITY; queries.rows()];
-    score_blocks(queries, corpus, |first, block| {
-        for (row, scores) in block.chunks_exact(queries.rows()).enumerate() {
-            let index = first + row;
+    assert_eq!(width, corpus.columns(), "vectors of the same length");
+    let (threads, isa) = (threads(), Isa::detect());
+    let packed = threads.cpu(isa, |cpu| packed(cpu, queries));
+    let block_rows = (BLOCK_SCORES / count).clamp(BLOCK_ROWS / 8, BLOCK_ROWS);
+    // A search at rest for each thread that has worked on a block.
+    let resting: Mutex<Vec<Search>> = Mutex::default();
+    threads.for_each(corpus.rows().div_ceil(block_rows), |team, block| {
+        let taken = resting.lock().expect("no thread has panicked").pop();
+        let mut search = taken.unwrap_or_else(|| Search::new(count, top_k));
+        let first = block * block_rows;
+        let rows = first * width..corpus.rows().min(first + block_rows) * width;
+        search.score(Cpu::new(team, isa), &packed, first, &corpus.as_slice()[rows]);
+        resting.lock().expect("no thread has panicked").push(search);
+    });
+    let searches = resting.into_inner().expect("no thread has panicked");
+    searches.into_iter().reduce(Search::join).expect("a block").into_hits()
+}
+
+/// The best hits in the blocks that one thread has scored, and its memory for a block.
+struct Search {
+    top_k: usize,
+    /// Hits of each query in no order: the best, and those since they were last chosen.
+    hits: Vec<Vec<Hit>>,
+    /// A score that is not above it changes nothing: few are, once a block has been seen.
+    least: Vec<f32>,
+    /// `[rows of the block, width]`: unit vectors.
+    unit: Vec<f32>,
+    /// `[rows of the block, queries]`.
+    scores: Vec<f32>,
+}
+
+impl Search {
+    fn new(queries: usize, top_k: usize) -> Self {
+        let least = vec![f32::NEG_INFINITY; queries];
+        Self { top_k, hits: vec![Vec::new(); queries], least, unit: Vec::new(), scores: Vec::new() }
+    }
+
+    /// Looks for hits in a block: `rows` are those of the corpus from `first`, and the blocks of one
+    /// search come in their order.
+    fn score(&mut self, cpu: Cpu, queries: &PackedMatrix, first: usize, rows: &[f32]) {
+        let (count, width) = (self.hits.len(), queries.inputs());
+        self.unit.clear();
+        self.unit.extend_from_slice(rows);
+        cpu.normalize(&mut self.unit, width);
+        self.scores.resize(rows.len() / width * count, 0.0);
+        cpu.linear(&self.unit, queries, Epilogue::default(), &mut self.scores);
+        for (index, scores) in (first..).zip(self.scores.chunks_exact(count)) {
             for (part, scores) in scores.chunks(SCORES_AT_ONCE).enumerate() {
                 let from = part * SCORES_AT_ONCE;
-                let least_of_part = &least[from..from + scores.len()];
+                let least = &self.least[from..from + scores.len()];
                 // One vector comparison where nothing is found.
-                if !scores.iter().zip(least_of_part).fold(false, |any, (s, l)| any | (s > l)) {
+                if !scores.iter().zip(least).fold(false, |any, (s, l)| any | (s > l)) {
                     continue;
                 }
                 for (query, score) in (from..).zip(scores) {
-                    if *score > least[query] {
-                        let hits = &mut best[query];
+                    if *score > self.least[query] {
+                        let hits = &mut self.hits[query];
                         hits.push(Hit { index, score: *score });
-                        if hits.len() >= 2 * top_k + HITS_TO_SPARE {
-                            least[query] = keep_best(hits, top_k);
+                        if hits.len() >= self.top_k.saturating_mul(2).saturating_add(HITS_TO_SPARE)
+                        {
+                            self.least[query] = keep_best(hits, self.top_k);
                         }
                     }
                 }
             }
         }
-        for (hits, least) in best.iter_mut().zip(&mut least) {
-            if hits.len() > top_k {
-                *least = keep_best(hits, top_k);
+        for (hits, least) in self.hits.iter_mut().zip(&mut self.least) {
+            if hits.len() > self.top_k {
+                *least = keep_best(hits, self.top_k);
             }
         }
-    });
-    best.iter_mut().for_each(|hits| hits.sort_unstable_by(by_score));
-    best
+    }
+
+    /// Both searches as one, after their last block.
+    fn join(mut self, other: Self) -> Self {
+        for (hits, others) in self.hits.iter_mut().zip(other.hits) {
+            hits.extend(others);
+        }
+        self
+    }
+
+    fn into_hits(mut self) -> Vec<Vec<Hit>> {
+        for hits in &mut self.hits {
+            hits.sort_unstable_by(by_score);
+            hits.truncate(self.top_k);
+        }
+        self.hits
+    }
 }
 
 /// Scores that are compared with the least of the best at once.
@@ -121,33 +187,15 @@ fn by_score(a: &Hit, b: &Hit) -> Ordering {
     b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
 }
 
-/// Cosines of all rows of `many` with all rows of `few`, in blocks of rows of
-/// `many`: `take(first row, [rows, few.rows()])`.
-///
-/// `few` is packed as if it were the weight of a linear layer.
-fn score_blocks(few: &Matrix, many: &Matrix, mut take: impl FnMut(usize, &[f32])) {
-    if few.rows() == 0 || many.rows() == 0 || few.columns() == 0 {
-        return;
-    }
-    assert_eq!(few.columns(), many.columns(), "vectors of the same length");
-    let width = few.columns();
-    let threads = Threads::new(Threads::available()).expect("the operating system gives threads");
-    threads.cpu(Isa::detect(), |cpu| {
-        let unit = |rows: &[f32]| {
-            let mut rows = rows.to_vec();
-            cpu.normalize(&mut rows, width);
-            rows
-        };
-        let few_unit = StoredTensor::from_f32(vec![few.rows(), width], &unit(few.as_slice()));
-        let packed = cpu.pack(&[&few_unit]);
-        let mut scores = Vec::new();
-        let block_rows = (BLOCK_SCORES / few.rows()).clamp(BLOCK_ROWS / 8, BLOCK_ROWS);
-        for (block, rows) in many.as_slice().chunks(block_rows * width).enumerate() {
-            scores.resize(rows.len() / width * few.rows(), 0.0);
-            cpu.linear(&unit(rows), &packed, Epilogue::default(), &mut scores);
-            take(block * block_rows, &scores);
-        }
-    });
+fn threads() -> Threads {
+    Threads::new(Threads::available()).expect("the operating system gives threads")
+}
+
+/// Unit vectors, packed as if they were the weight of a linear layer.
+fn packed(cpu: Cpu, rows: &Matrix) -> PackedMatrix {
+    let mut unit = rows.as_slice().to_vec();
+    cpu.normalize(&mut unit, rows.columns());
+    cpu.pack(&[&StoredTensor::from_f32(vec![rows.rows(), rows.columns()], &unit)])
 }
 
 #[cfg(test)]
