@@ -110,6 +110,11 @@ pub(crate) struct TextId {
     pub(crate) index: usize,
 }
 
+/// Batches are larger by this factor while a request has the engine to itself. All threads wait at
+/// the end of a batch: with half as many batches, 100 passages of 64 tokens took 0.88 of the time.
+/// A request that arrives in the meantime waits for one such batch at most.
+const ALONE: usize = 2;
+
 impl Queue {
     pub(crate) fn new(limits: PerLane, policy: Policy) -> Self {
         Self {
@@ -203,7 +208,11 @@ impl Queue {
     ///
     /// - `number`: number of the batch, counted from 1
     pub(crate) fn take(&mut self, number: u64) -> Option<Batch> {
-        let (chosen, balance) = next_batch(&self.candidates(), self.balance, &self.policy);
+        let mut policy = self.policy;
+        if self.open.len() == 1 {
+            policy.batch_tokens = policy.batch_tokens.saturating_mul(ALONE);
+        }
+        let (chosen, balance) = next_batch(&self.candidates(), self.balance, &policy);
         self.balance = balance;
         self.remove(number, &chosen)
     }
@@ -406,20 +415,42 @@ mod tests {
         ]
     }
 
+    fn served() -> ServedModel {
+        let path = polyhead_testing::tiny_model("tiny-bert");
+        let folder = polyhead_model::ModelFolder::open(&path).unwrap();
+        let options = LoadOptions::default().threads(1);
+        let model = MultiTaskModel::from_folder(folder, &options).unwrap();
+        ServedModel { model: Arc::new(model), number: 1 }
+    }
+
+    /// Batches of 20 tokens.
+    fn queue() -> Queue {
+        let policy = Policy { batch_tokens: 20, patience: Duration::from_millis(4) };
+        Queue::new(PerLane { interactive: 40, bulk: 60 }, policy)
+    }
+
+    #[test]
+    fn a_request_alone_has_larger_batches() {
+        let (served, mut queue) = (served(), queue());
+        let admit = |queue: &mut Queue, texts: usize| {
+            // Four tokens each.
+            let request = EngineRequest::texts(vec!["the train"; texts]);
+            let request = prepare(&served.model, &request, 1000, None).unwrap();
+            queue.admit(request, served.clone(), Lane::Bulk, Duration::ZERO).unwrap()
+        };
+        let _first = admit(&mut queue, 12);
+        assert_eq!(queue.take(1).unwrap().tokens, 40);
+        let _second = admit(&mut queue, 3);
+        assert_eq!(queue.take(2).unwrap().tokens, 20);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
         /// For any order of events, no space is lost, and every caller gets one reply.
         #[test]
         fn space_and_replies_add_up(steps in prop::collection::vec(step(), 1..40)) {
-            let path = polyhead_testing::tiny_model("tiny-bert");
-            let folder = polyhead_model::ModelFolder::open(&path).unwrap();
-            let model =
-                MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1)).unwrap();
-            let served = ServedModel { model: Arc::new(model), number: 1 };
-            let limits = PerLane { interactive: 40, bulk: 60 };
-            let policy = Policy { batch_tokens: 20, patience: Duration::from_millis(4) };
-            let mut queue = Queue::new(limits, policy);
+            let (served, mut queue) = (served(), queue());
             let mut listening: Vec<(u64, usize, oneshot::Receiver<Reply>)> = Vec::new();
             let mut now = Duration::ZERO;
             // At the end, everything is answered.

@@ -207,6 +207,15 @@ impl ApiError {
         self
     }
 
+    pub(crate) fn is_of(&self, kind: ApiErrorKind) -> bool {
+        self.kind == kind
+    }
+
+    /// Adds what the client may have meant.
+    pub(crate) fn hint(self, hint: &str) -> Self {
+        Self { message: format!("{}; {hint}", self.message), ..self }
+    }
+
     /// Sets the time after which clients should retry.
     pub(crate) fn retry_after(mut self, time: Duration) -> Self {
         self.retry_after = Some(time);

@@ -45,10 +45,15 @@ fn model() -> Result<MultiTaskModel, polyhead_model::Error> {
 
 /// A tiny folder whose task `urgency` reads pairs, and other tasks single texts.
 fn pair_model() -> Result<MultiTaskModel, polyhead_model::Error> {
+    model_with_pairs("urgency")
+}
+
+/// The same with one task that reads pairs.
+fn model_with_pairs(task: &str) -> Result<MultiTaskModel, polyhead_model::Error> {
     let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
     folder.heads = polyhead_testing::heads(&folder);
-    let urgency = folder.heads.iter_mut().find(|head| head.spec.name == "urgency").unwrap();
-    urgency.spec.pair = Some(PairForm::Joint(Truncation::Longest));
+    let head = folder.heads.iter_mut().find(|head| head.spec.name == task).unwrap();
+    head.spec.pair = Some(PairForm::Joint(Truncation::Longest));
     MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1).max_length(MAX_TOKENS))
 }
 

@@ -4,7 +4,7 @@ use polyhead_model::{EncodeOptions, OnTruncate};
 use polyhead_serve::TokenIds;
 use serde_json::{Value, json};
 
-use crate::{Fixture, bare_model, long_text, model};
+use crate::{Fixture, bare_model, long_text, model, model_with_pairs};
 
 fn numbers(list: &Value) -> Vec<f32> {
     list.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
@@ -85,8 +85,24 @@ async fn the_first_classification_answers_unless_another_is_named() {
         let reply = client.post(&format!("/predict?task={task}"), r#"{"inputs":"a"}"#).await;
         reply.fails_tei(422, "Validation", words);
     }
-    let reply = client.post("/predict", r#"{"inputs":["a","b"]}"#).await;
-    reply.fails_tei(422, "Validation", "is a pair");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pairs_have_labels_by_the_task_that_reads_them() {
+    let server = Fixture::with(|settings| settings.load = || model_with_pairs("moods")).await;
+    let mut client = server.client().await;
+    let one = client.post("/predict", r#"{"inputs":["the train","a"]}"#).await.ok();
+    assert!(["glad", "sad"].contains(&one[0]["label"].as_str().unwrap()), "{one}");
+    let many = client.post("/predict", r#"{"inputs":[["a","the train"],["the train","a"]]}"#).await;
+    let many = many.ok();
+    assert_eq!((many.as_array().unwrap().len(), &many[1]), (2, &one));
+    assert_ne!(many[0], many[1], "the order of a pair counts");
+    // Single texts are for the other task.
+    let text = client.post("/predict", r#"{"inputs":"the train"}"#).await.ok();
+    assert!(!["glad", "sad"].contains(&text[0]["label"].as_str().unwrap()), "{text}");
+    let half = client.post("/predict", r#"{"inputs":["a",""]}"#).await;
+    half.fails_tei(400, "Empty", "inputs: text 1: expected a text, found an empty one");
     server.stop().await;
 }
 

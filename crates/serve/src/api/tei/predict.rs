@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
 use polyhead_model::{Answer, HeadSpec, MultiTaskModel, TaskKind};
+use polyhead_text::TextInput;
 use serde::de::{Error, SeqAccess};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -22,7 +23,7 @@ use crate::http::error_responses::TeiErrors;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
 use crate::net::memory::ReservedMemory;
-use crate::{EngineRequest, RequestOptions, TaskAnswer};
+use crate::{EngineRequest, InputText, RequestOptions, TaskAnswer};
 
 /// Texts whose labels are requested.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -61,9 +62,10 @@ impl<S: Sync> FromRequestParts<S> for TaskQuery {
     }
 }
 
-/// A text, or a list of lists of one text. A list of two texts is a pair, which no head reads.
+/// One input or several: a text, or a list of one text or of two, which are a pair. Several inputs are
+/// lists.
 #[derive(Debug)]
-struct PredictInputs(OneOrMany<String>);
+struct PredictInputs(OneOrMany<TextInput>);
 
 /// A label and its score.
 #[derive(Serialize, ToSchema)]
@@ -98,7 +100,11 @@ pub(crate) async fn predict(
     let request = body.value;
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
     let model = app.engine.model();
-    let task = choose(&model, request.task.or(query.task))?;
+    let is_one = matches!(request.inputs.0, OneOrMany::One(_));
+    let texts = request.inputs.0.into_vec();
+    let is_pair = |text: &TextInput| matches!(text, TextInput::Pair(..));
+    let pairs = texts.iter().any(is_pair);
+    let task = choose(&model, request.task.or(query.task), pairs)?;
     let without_logits = |spec: &&HeadSpec| spec.name == task && !spec.has_label_logits();
     if let Some(spec) = model.tasks().find(without_logits).filter(|_| request.raw_scores) {
         let kind = spec.kind;
@@ -106,16 +112,28 @@ pub(crate) async fn predict(
             format!("raw_scores: task `{task}` of kind {kind} has no logits of single labels");
         return Err(ApiError::new(ApiErrorKind::Value, message));
     }
-    let is_one = matches!(request.inputs.0, OneOrMany::One(_));
-    let texts = request.inputs.0.into_vec();
-    if let Some(index) = texts.iter().position(String::is_empty) {
+    let is_empty = |text: &TextInput| match text {
+        TextInput::Pair(first, second) => first.is_empty() || second.is_empty(),
+        text => text.bytes() == 0,
+    };
+    if let Some(index) = texts.iter().position(is_empty) {
         return Err(empty_text(index, "inputs"));
     }
     let memory = reserve_labels(&app, &model, &task, texts.len(), None)?;
     let tasks = Some(vec![task]);
     let options = RequestOptions { tasks, on_truncate, ..RequestOptions::default() };
-    let engine_request = EngineRequest { options, ..EngineRequest::texts(texts) };
-    let (reply, stats) = call_engine(&app, engine_request, None, "inputs").await?;
+    let texts = texts.into_iter().map(InputText::Text).collect();
+    let engine_request = EngineRequest { texts, options, ..EngineRequest::default() };
+    let (reply, stats) =
+        call_engine(&app, engine_request, None, "inputs").await.map_err(|error| {
+            // Clients write a batch of two as a pair.
+            let is_batch = pairs && is_one && error.is_of(ApiErrorKind::Value);
+            if is_batch {
+                error.hint("several texts are written [[\"a\"], [\"b\"]]")
+            } else {
+                error
+            }
+        })?;
     let write = move || {
         let spec = reply.tasks().next().expect("one task was asked for");
         let mut found = reply.texts.iter().map(|text| {
@@ -136,12 +154,14 @@ pub(super) fn classifies_texts(kind: TaskKind) -> bool {
     kind.has_labels() && !kind.reads_words()
 }
 
-/// The task of the request, or the first task that has labels for a text.
-fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiError> {
+/// The task of the request, or the first task that has labels for a text, or for a pair.
+fn choose(model: &MultiTaskModel, asked: Option<String>, pairs: bool) -> Result<String, ApiError> {
     let fits = |spec: &HeadSpec| classifies_texts(spec.kind);
     let expected = TaskKind::names_of(classifies_texts);
     let Some(name) = asked else {
-        let first = model.tasks().find(|spec| fits(spec));
+        let first = model.tasks().find(|spec| fits(spec) && spec.reads_pairs() == pairs);
+        // The engine refuses a task that was trained on the other form.
+        let first = first.or_else(|| model.tasks().find(|spec| fits(spec)));
         return first.map(|spec| spec.name.clone()).ok_or_else(|| {
             let message = format!("model: expected a task of kind {expected}, it has none");
             ApiError::new(ApiErrorKind::Unsupported, message)
@@ -204,48 +224,59 @@ pub(super) fn scores<'a>(
     all
 }
 
-/// The error for clients that write a batch as a pair.
-const PAIR: &str = "inputs: a list of texts is a pair, which no head reads; several texts are \
-                    written [[\"a\"], [\"b\"]]";
-
 deserialize_text_or_list!(PredictInputs);
 
 impl FromTextOrList for PredictInputs {
-    const EXPECTED: &'static str = "a text or a list of lists of one text";
+    const EXPECTED: &'static str =
+        "a text, a pair of texts, or a list of lists of one or two texts";
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E> {
-        Ok(Self(OneOrMany::One(text.to_owned())))
+        Ok(Self(OneOrMany::One(TextInput::One(text.to_owned()))))
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
         let elements: Vec<Texts> = read_rest(None, list)?;
-        let is_lists = elements.iter().all(|element| matches!(element.0, OneOrMany::Many(_)));
-        let is_pair = !is_lists && elements.len() > 1;
-        let mut texts = Vec::with_capacity(elements.len());
+        let mut texts = Vec::new();
+        let mut inputs = Vec::new();
         for element in elements {
-            match <[String; 1]>::try_from(element.0.into_vec()) {
-                Ok([text]) if !is_pair => texts.push(text),
-                Err(list) if list.is_empty() => {
-                    return Err(A::Error::invalid_length(0, &"a list of one text"));
-                }
-                _ => return Err(A::Error::custom(PAIR)),
+            match element.0 {
+                OneOrMany::One(text) => texts.push(text),
+                OneOrMany::Many(texts) => inputs.push(one_or_pair(texts)?),
             }
         }
-        match texts.len() {
-            0 => Err(A::Error::invalid_length(0, &Self::EXPECTED)),
-            _ if is_lists => Ok(Self(OneOrMany::Many(texts))),
-            _ => Ok(Self(OneOrMany::One(texts.swap_remove(0)))),
+        match (texts.is_empty(), inputs.is_empty()) {
+            (false, true) => one_or_pair(texts).map(|input| Self(OneOrMany::One(input))),
+            (true, false) => Ok(Self(OneOrMany::Many(inputs))),
+            (true, true) => Err(A::Error::invalid_length(0, &Self::EXPECTED)),
+            (false, false) => {
+                Err(A::Error::custom(format!("expected {}, found a list of both", Self::EXPECTED)))
+            }
+        }
+    }
+}
+
+/// A text or a pair of texts, from a list of one or of two.
+fn one_or_pair<E: Error>(mut texts: Vec<String>) -> Result<TextInput, E> {
+    let last = texts.pop();
+    match (texts.pop(), last, texts.len()) {
+        (None, Some(text), _) => Ok(TextInput::One(text)),
+        (Some(first), Some(second), 0) => Ok(TextInput::Pair(first, second)),
+        (first, _, rest) => {
+            let found = if first.is_some() { rest + 2 } else { 0 };
+            Err(E::invalid_length(found, &"a list of one text, or of the two texts of a pair"))
         }
     }
 }
 
 impl PartialSchema for PredictInputs {
     fn schema() -> RefOr<Schema> {
-        let one = ArrayBuilder::new().items(string()).min_items(Some(1)).max_items(Some(1));
+        let input = || ArrayBuilder::new().items(string()).min_items(Some(1)).max_items(Some(2));
+        let many = ArrayBuilder::new().items(input()).min_items(Some(1));
         OneOfBuilder::new()
             .description(Some(AS_IS))
             .item(string().description(Some("One text")))
-            .item(ArrayBuilder::new().items(one).description(Some("Several texts, one list each")))
+            .item(input().description(Some("One text, or a pair of texts")))
+            .item(many.description(Some("Several texts or pairs, one list each")))
             .into()
     }
 }
@@ -282,19 +313,22 @@ mod tests {
     #[test]
     fn every_form_is_read_as_that_server_reads_it() {
         let read = |json: &str| serde_json::from_str::<PredictInputs>(json).map(|inputs| inputs.0);
-        let many = |texts: &[&str]| Many(texts.iter().map(|text| (*text).to_owned()).collect());
+        let text = |text: &str| TextInput::One(text.to_owned());
+        let pair = |first: &str, second: &str| TextInput::Pair(first.to_owned(), second.to_owned());
         for (json, expected) in [
-            (r#""a""#, One("a".to_owned())),
-            (r#"["a"]"#, One("a".to_owned())),
-            (r#"[["a"]]"#, many(&["a"])),
-            (r#"[["a"],["b"]]"#, many(&["a", "b"])),
+            (r#""a""#, One(text("a"))),
+            (r#"["a"]"#, One(text("a"))),
+            (r#"["a","b"]"#, One(pair("a", "b"))),
+            (r#"[["a"]]"#, Many(vec![text("a")])),
+            (r#"[["a"],["b"]]"#, Many(vec![text("a"), text("b")])),
+            (r#"[["a","b"],["c"]]"#, Many(vec![pair("a", "b"), text("c")])),
         ] {
             assert_eq!(read(json).unwrap(), expected, "{json}");
         }
         for (json, expected) in [
-            (r#"["a","b"]"#, "is a pair"),
-            (r#"[["a","b"]]"#, "is a pair"),
-            (r#"[["a"],"b"]"#, "is a pair"),
+            (r#"["a","b","c"]"#, "invalid length 3"),
+            (r#"[["a","b","c"]]"#, "invalid length 3"),
+            (r#"[["a"],"b"]"#, "found a list of both"),
             ("[]", "invalid length 0"),
             ("[[]]", "invalid length 0"),
             ("[1]", "expected a text"),
