@@ -1,12 +1,15 @@
-"""Writes `testdata/golden/vector_losses.json`: losses over sentence vectors with their gradients.
+"""Writes `testdata/golden/vector_losses.json` and `label_contrast.json`: losses over sentence vectors with their gradients.
 
     python reference/make_vector_loss_goldens.py
 
 The losses are those of sentence-transformers 6, in float64, on numbers that float32 holds exactly. Each case has the
 matrices that the loss reads (`vectors`, row after row), its options, the `value` and the `gradients` of all matrices. The
-library has no way to leave candidates out: there the formula of its loss is written out.
+library has no way to leave candidates out: there the formula of its loss is written out. `label_contrast.json` has
+`CosineSimilarityLoss` over all pairs of rows with labels (-1: without), as SetFit trains it, with as much weight on the
+pairs of one label as on the others.
 """
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -14,7 +17,7 @@ from pathlib import Path
 import torch
 from sentence_transformers.sentence_transformer import losses
 
-OUT = Path(__file__).parent.parent / "testdata/golden/vector_losses.json"
+GOLDEN = Path(__file__).parent.parent / "testdata/golden"
 ROWS, WIDTH = 6, 8
 SCORES = [0.0, 1.0, 0.25, 0.75, 0.25, 0.5]
 
@@ -85,7 +88,36 @@ def main() -> None:
         ("vector_distillation", losses.MSELoss(model), one, teacher, {"teacher": flat(teacher)}),
     ]:
         add(loss, "matryoshka", losses.MatryoshkaLoss(model, module, widths), matrices, labels, widths=widths, **options)
-    OUT.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", encoding="utf-8")
+    write("vector_losses.json", cases)
+    contrast = []
+    for labels in [[0, 1, 0, -1, 2, 1, 0, 2], [0, 0, 0], [0, 1, 2]]:
+        matrix = some_vectors(rng, len(labels))
+        contrast.append({"width": WIDTH, "labels": labels} | computed(LabelContrast(model, labels), [matrix], None))
+    write("label_contrast.json", contrast)
+
+
+def write(name: str, cases: list[dict]) -> None:
+    (GOLDEN / name).write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n", encoding="utf-8")
+
+
+class LabelContrast(torch.nn.Module):
+    """The mean of the loss over pairs of one label and of the loss over the other pairs, where there are both."""
+
+    def __init__(self, model: Vectors, labels: list[int]) -> None:
+        super().__init__()
+        self.loss = losses.CosineSimilarityLoss(model)
+        rows = [row for row, label in enumerate(labels) if label >= 0]
+        pairs = list(itertools.combinations(rows, 2))
+        sorts = [[(a, b) for a, b in pairs if (labels[a] == labels[b]) == same] for same in (True, False)]
+        self.sorts = [(torch.tensor(pairs), same) for pairs, same in zip(sorts, (1.0, 0.0)) if pairs]
+
+    def forward(self, features: list[dict], _) -> torch.Tensor:
+        vectors = features[0]["sentence_embedding"]
+        found = []
+        for pairs, cosine in self.sorts:
+            sides = [{"sentence_embedding": vectors[side]} for side in pairs.T]
+            found.append(self.loss(sides, torch.full((len(pairs),), cosine)))
+        return sum(found) / len(found)
 
 
 class Masked(torch.nn.Module):

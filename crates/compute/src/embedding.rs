@@ -29,8 +29,8 @@ pub struct EmbeddingTables<'a> {
     pub word: WordTable<'a>,
     /// `[positions, D]`; empty where the encoder has no table of them.
     pub position: &'a [f32],
-    /// The row of a sequence's first token in `position`. The row before it, if there is one, is that
-    /// of padding: its number is the id of the padding token.
+    /// The row of a sequence's first token in `position`: 0, or for the family of RoBERTa the id of
+    /// the padding token plus 1, since the rows before belong to padding.
     pub first_position: usize,
     /// `[types, D]`; empty where the encoder has no token types.
     pub token_type: &'a [f32],

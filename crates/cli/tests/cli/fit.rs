@@ -87,6 +87,8 @@ fn kinds_follow_from_the_values_or_are_said() {
         let row = serde_json::json!({
             "first": format!("the {} soup {i}", ["good", "bad"][i % 2]),
             "second": format!("a {} day {i}", ["warm", "cold"][i / 2 % 2]),
+            "sort: food": i % 2,
+            "sort: weather": i / 2 % 2,
             "stars": i % 5 + 1,
             "tags": tags,
             "price": i as f64 / 4.0,
@@ -115,7 +117,14 @@ fn kinds_follow_from_the_values_or_are_said() {
     let run = folder
         .run(&[&["fit", "rows.jsonl", "--text", "first", "-o", "c"], &quick[..]].concat())
         .ok();
-    assert!(run.err.contains("`price`: regression") && run.err.contains("`tags`: multilabel"));
+    let set = "`sort: food`, `sort: weather`: multilabel, a column of 0 and 1 for each label";
+    for line in ["`price`: regression", "`tags`: multilabel", set] {
+        assert!(run.err.contains(line), "{line} in {}", run.err);
+    }
+    let toml = fs::read_to_string(folder.path("c/fit.toml")).unwrap();
+    assert!(toml.contains(
+        "name = \"labels\"\nkind = \"multilabel\"\nfield = [\"sort: food\", \"sort: weather\"]\n"
+    ));
 }
 
 #[test]

@@ -35,6 +35,41 @@ fn a_model_in_8_bits_is_small_near_and_read_by_every_command() {
 }
 
 #[test]
+fn a_head_that_reads_two_vectors_answers_in_8_bits() {
+    let rows: String = (0..8)
+        .map(|i| {
+            format!("{{\"text\": [\"cat {i}\", \"dog {}\"], \"same\": \"{}\"}}\n", i / 2, i % 2)
+        })
+        .collect();
+    let folder = Folder::with("pairs.jsonl", rows);
+    let config = format!(
+        "encoder.model = {:?}\ndata.train = \"pairs.jsonl\"\ntrain = {{ recipe = \"full\", max_steps = 2 }}\n\
+         task = [{{ name = \"same\", kind = \"classification\", pair = \"separate\", pair_product = true }}]",
+        tiny_model()
+    );
+    std::fs::write(folder.path("pairs.toml"), config).unwrap();
+    folder.run(&["train", "pairs.toml", "-o", "run", "-q"]).ok();
+    folder.run(&["quantize", "run", "-o", "small"]).ok();
+    let probability = |model: &str, precision: &str| -> Vec<f64> {
+        let args = ["predict", model, "-i", "pairs.jsonl", "--precision", precision];
+        let lines = folder.run(&args).ok().json_lines();
+        lines
+            .iter()
+            .map(|line| line["tasks"]["same"]["probabilities"]["1"].as_f64().unwrap())
+            .collect()
+    };
+    let exact = probability("run", "f32");
+    assert_eq!(exact.len(), 8);
+    for (model, precision) in [("run", "int8"), ("small", "f32"), ("small", "int8")] {
+        let found = probability(model, precision);
+        assert_ne!(found, exact, "{model}, {precision}");
+        // Cosines above 0.99, and a head with small weights.
+        let worst = found.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < 0.01, "{model}, {precision}: {worst}");
+    }
+}
+
+#[test]
 fn products_that_cost_too_much_are_named_and_kept() {
     let folder = Folder::with("a.txt", "a cat\na train that is late\n");
     let model = tiny_model();

@@ -276,3 +276,20 @@ fn a_model_trained_by_hand_is_served() {
     assert!(body.contains("\"mood\"") && body.contains(&label), "{body}");
     server.end();
 }
+
+#[test]
+fn a_model_of_fit_is_served() {
+    let csv = "Body of the mail;which team?\nmy card was charged;billing\nthe app closes;technical\n\
+               send an invoice;billing\nI cannot log in;technical\n";
+    let folder = Folder::with("mails.csv", csv);
+    let tiny = polyhead_testing::tiny_model("tiny-bert").display().to_string();
+    let quick = ["--model", &tiny, "--set", "train.max_steps=2", "-o", "run"];
+    folder.run(&[&["fit", "mails.csv"], &quick[..]].concat()).ok();
+    let server = Server::start(&folder, &["run"]);
+    let (status, body) = server.ask("POST", "/v1/predict", "", r#"{"inputs":"a bill"}"#);
+    assert!(
+        status == 200 && body.contains("\"which_team_\"") && body.contains("billing"),
+        "{body}"
+    );
+    server.end();
+}

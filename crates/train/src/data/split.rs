@@ -208,7 +208,7 @@ impl SplitRows {
         let sequences = encoded.len();
         if !split.further.is_empty() {
             split.first_sequences.push(sequences);
-            // Only looked into, never gone through: its order is not the same twice.
+            // Keys are looked up and never iterated: the order of a `HashMap` differs between runs.
             let mut known: HashMap<&str, u32> = HashMap::new();
             for input in &encoded {
                 let TextInput::One(text) = input else { continue };

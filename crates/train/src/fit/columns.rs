@@ -25,10 +25,11 @@ pub(super) struct FitColumns {
     pub(super) notes: Vec<String>,
 }
 
-/// A task and the column of its labels.
+/// A task and the columns of its labels.
 pub(super) struct ColumnTask {
     pub(super) name: String,
-    pub(super) column: String,
+    /// One, or for a set of labels one of 0 and 1 for each.
+    pub(super) columns: Vec<String>,
     pub(super) kind: TaskKind,
     pub(super) separator: Option<char>,
     /// True if some cells are empty.
@@ -55,17 +56,29 @@ impl FitColumns {
                 format!("expected one text column, or two for pairs, found {}", text.len());
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let mut tasks = Vec::new();
+        let mut tasks: Vec<(Vec<&Column>, Option<TaskKind>)> = Vec::new();
         for FitTask { column, kind } in &request.tasks {
-            tasks.push((of(column, "--task")?, *kind));
+            tasks.push((vec![of(column, "--task")?], *kind));
         }
         if tasks.is_empty() {
-            let is_free = |column: &&Column| !text.iter().any(|text| text.name == column.name);
+            let is_free = |column: &Column| !text.iter().any(|text| text.name == column.name);
             let labels = used(|of| matches!(of, Use::Label { .. } | Use::Bit { .. }));
-            tasks.extend(labels.map(|(column, _)| column).filter(is_free).map(|of| (of, None)));
+            let mut set_before = None;
+            for (column, guess) in labels.filter(|(column, _)| is_free(column)) {
+                let set = if let Use::Bit { first } = guess.use_of { Some(first) } else { None };
+                match tasks.last_mut() {
+                    Some((columns, _)) if set.is_some() && set == set_before => {
+                        columns.push(column)
+                    }
+                    _ => tasks.push((vec![column], None)),
+                }
+                set_before = set;
+            }
         }
         let words = used(|of| *of == Use::Words).map(|(column, _)| column).next();
-        let is_task = |column: &Column| tasks.iter().any(|(task, _)| task.name == column.name);
+        let is_task = |column: &Column| {
+            tasks.iter().any(|(of_task, _)| of_task.iter().any(|task| task.name == column.name))
+        };
         if text.is_empty() {
             // The likeliest; further parts of a text are for a configuration.
             let texts = used(|of| *of == Use::Text).map(|(column, _)| column);
@@ -94,10 +107,13 @@ impl FitColumns {
             }
         });
         let mut fitted: Vec<ColumnTask> = Vec::new();
-        for (column, kind) in tasks {
-            let taken = fitted.len();
-            let (task, why) = ColumnTask::new(request, column, kind, taken)?;
-            notes.push(format!("{}: {}, {why}", quoted(&column.name), task.kind));
+        for (columns, kind) in tasks {
+            let (task, why) = match columns[..] {
+                [column] => ColumnTask::new(request, column, kind, fitted.len())?,
+                _ => ColumnTask::of_set(&columns),
+            };
+            let names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+            notes.push(format!("{}: {}, {why}", listed(&names), task.kind));
             fitted.push(task);
         }
         let tagged = fitted.iter().any(|task| task.kind.reads_words());
@@ -161,13 +177,27 @@ impl ColumnTask {
         };
         let task = Self {
             name,
-            column: column.name.clone(),
+            columns: vec![column.name.clone()],
             kind: found,
             separator,
             has_empty: column.empty > 0,
             rarest: rarest.map(|(label, count)| ((*label).to_owned(), *count)),
         };
         Ok((task, why))
+    }
+
+    /// The task of a set of labels with a column of 0 and 1 for each, and the reason for its kind.
+    fn of_set(columns: &[&Column]) -> (Self, String) {
+        let counts = columns.iter().map(|column| (column.name.clone(), column.ones()));
+        let task = Self {
+            name: "labels".to_owned(),
+            columns: columns.iter().map(|column| column.name.clone()).collect(),
+            kind: TaskKind::MultiLabel,
+            separator: None,
+            has_empty: columns.iter().any(|column| column.empty > 0),
+            rarest: counts.min_by_key(|(_, count)| *count),
+        };
+        (task, "a column of 0 and 1 for each label".to_owned())
     }
 }
 

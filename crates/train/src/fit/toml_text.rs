@@ -30,7 +30,8 @@ impl HeldOut {
     /// Chooses them; also returns a line that says so.
     pub(super) fn of(request: &FitRequest, columns: &FitColumns) -> Result<(Self, String), Error> {
         let input: Vec<&str> = columns.text.iter().chain(&columns.words).map(|of| &**of).collect();
-        let labels: Vec<&str> = columns.tasks.iter().map(|task| &*task.column).collect();
+        let labels: Vec<&str> =
+            columns.tasks.iter().flat_map(|task| &task.columns).map(|of| &**of).collect();
         let near = || beside(&request.data, "".as_ref(), "dev", (&input, &labels));
         if let Some(path) = request.dev.clone().or_else(near) {
             let note = format!("{}: the dev rows", quoted(&path.display().to_string()));
@@ -39,7 +40,7 @@ impl HeldOut {
         let few = |task: &ColumnTask| match &task.rarest {
             Some((label, count)) if *count < ROWS_PER_LABEL => {
                 let label = quoted(label);
-                Some(format!("{label} of {} has {count} rows", quoted(&task.column)))
+                Some(format!("{label} of {} has {count} rows", quoted(&task.name)))
             }
             Some(_) => None,
             None => (columns.rows < ROWS).then(|| format!("there are {} rows", columns.rows)),
@@ -76,19 +77,16 @@ pub(super) fn toml_text(request: &FitRequest, columns: &FitColumns, held_out: &H
         HeldOut::Share => lines.push(format!("dev_share = {SHARE}")),
         HeldOut::Nothing => {}
     }
-    let names: Vec<String> = columns.text.iter().map(|name| toml_string(name)).collect();
-    match &names[..] {
-        [] => {}
-        [one] => lines.push(format!("text = {one}")),
-        several => lines.push(format!("text = [{}]", several.join(", "))),
+    if !columns.text.is_empty() {
+        lines.push(format!("text = {}", toml_fields(&columns.text)));
     }
     lines.extend(columns.words.iter().map(|name| format!("tokens = {}", toml_string(name))));
     for task in &columns.tasks {
         lines.push("\n[[task]]".to_owned());
         lines.push(format!("name = {}", toml_string(&task.name)));
         lines.push(format!("kind = \"{}\"", task.kind));
-        if task.name != task.column {
-            lines.push(format!("field = {}", toml_string(&task.column)));
+        if task.columns != [&*task.name] {
+            lines.push(format!("field = {}", toml_fields(&task.columns)));
         }
         lines.extend(
             task.separator.map(|by| format!("separator = {}", toml_string(&by.to_string()))),
@@ -98,4 +96,13 @@ pub(super) fn toml_text(request: &FitRequest, columns: &FitColumns, held_out: &H
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// A field, or a list of several.
+fn toml_fields(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| toml_string(name)).collect();
+    match &names[..] {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
 }

@@ -30,7 +30,7 @@ struct RowPlace {
 impl<'a> Groups<'a> {
     pub(super) fn of(data: &'a Dataset) -> Self {
         let mut groups: Vec<Vec<RowPlace>> = Vec::new();
-        // Only looked into, never gone through: its order is not the same twice.
+        // Keys are looked up and never iterated: the order of a `HashMap` differs between runs.
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut add = |input: &TextInput, row: RowPlace| {
             let Some(text) = normalized(input) else { return };

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use polyhead_files::{Cell, JsonValue};
 
+use crate::data::label_sets::bit;
+
 /// The values of one field; empty cells are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Column {
@@ -70,6 +72,11 @@ impl Column {
         let numbers = self.values.iter().map(|value| value.parse::<f64>().ok());
         let numbers: Vec<f64> = numbers.collect::<Option<_>>()?;
         (self.is_plain() && numbers.iter().all(|number| number.is_finite())).then_some(numbers)
+    }
+
+    /// Number of rows with a 1, or `true`.
+    pub(crate) fn ones(&self) -> usize {
+        self.values.iter().filter(|value| bit(value) == Some(true)).count()
     }
 
     /// The values that differ, sorted.

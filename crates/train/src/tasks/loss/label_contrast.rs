@@ -119,6 +119,36 @@ mod tests {
         assert_eq!(out[4..6], [0.0; 2], "the row without a label is in no pair");
     }
 
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        width: usize,
+        labels: Vec<i64>,
+        vectors: Vec<Vec<f32>>,
+        value: f64,
+        gradients: Vec<Vec<f64>>,
+    }
+
+    /// `reference/make_vector_loss_goldens.py`, in double precision; here, too, only gradients are rounded,
+    /// each as a sum of up to seven.
+    #[test]
+    fn loss_and_gradient_follow_sentence_transformers() {
+        let cases: Vec<Golden> = polyhead_testing::golden_json("label_contrast.json");
+        assert_eq!(cases.len(), 3);
+        for Golden { width, labels, vectors, value, gradients } in cases {
+            let labels: Vec<_> = labels.iter().map(|label| u32::try_from(*label).ok()).collect();
+            let mut found = vec![f32::NAN; vectors[0].len()];
+            let loss = label_contrast(&vectors[0], width, &classes(&labels), 1.0, &mut found);
+            assert!((loss - value).abs() <= 1e-12 * value, "{loss}, not {value}");
+            let largest = gradients[0].iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+            for (found, expected) in found.iter().zip(&gradients[0]) {
+                assert!(
+                    (f64::from(*found) - expected).abs() <= 1e-6 * largest,
+                    "{found}, not {expected}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn gradient_is_the_difference_quotient() {
         let vectors = some_vectors(7 * 3, 5);
