@@ -8,9 +8,9 @@ use crate::threads::SharedPointer;
 
 /// Numbers that one part of a team updates at a time.
 const NUMBERS_PER_PART: usize = 1 << 14;
-/// Numbers whose squares are one partial sum.
+/// Numbers whose products are one partial sum.
 const NUMBERS_PER_SUM: usize = 1 << 16;
-/// Sums of squares that grow side by side, on every instruction set the same.
+/// Sums of products that grow side by side, on every instruction set the same.
 const SUMS: usize = 16;
 
 /// The numbers of one AdamW step of one tensor.
@@ -127,12 +127,21 @@ impl Cpu<'_> {
     /// Partial sums are of fixed runs of numbers and are added in order: the same
     /// bits on any team and any instruction set.
     pub fn sum_of_squares(self, values: &[f32]) -> f64 {
+        self.sum_of_products(values, values)
+    }
+
+    /// `Σ x · y`, as [`sum_of_squares`](Self::sum_of_squares) adds.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn sum_of_products(self, x: &[f32], y: &[f32]) -> f64 {
+        assert_eq!(x.len(), y.len(), "length of the second vector");
         let Self { team, isa, .. } = self;
-        let mut partial = vec![0.0; values.len().div_ceil(NUMBERS_PER_SUM)];
+        let mut partial = vec![0.0; x.len().div_ceil(NUMBERS_PER_SUM)];
         let to = SharedPointer(partial.as_mut_ptr());
-        team.run_ranges(values.len(), NUMBERS_PER_SUM, &|range| {
+        team.run_ranges(x.len(), NUMBERS_PER_SUM, &|range| {
             let at = range.start / NUMBERS_PER_SUM;
-            let sum = isa.run(SumOfSquares(&values[range]));
+            let sum = isa.run(SumOfProducts(&x[range.clone()], &y[range]));
             // SAFETY: one number for each part, which no other part writes.
             unsafe { *to.get().add(at) = sum }
         });
@@ -255,23 +264,24 @@ impl Op for Update<'_> {
     }
 }
 
-struct SumOfSquares<'a>(&'a [f32]);
+struct SumOfProducts<'a>(&'a [f32], &'a [f32]);
 
-impl Op for SumOfSquares<'_> {
+impl Op for SumOfProducts<'_> {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> f64 {
-        // Plain loops of known length: vectors of the set that this is compiled for. Squares of
+        // Plain loops of known length: vectors of the set that this is compiled for. Products of
         // singles are exact in double precision.
         let mut sums = [0.0f64; SUMS];
-        let (runs, rest) = self.0.as_chunks::<SUMS>();
-        for run in runs {
-            for (sum, x) in sums.iter_mut().zip(run) {
-                *sum += f64::from(*x) * f64::from(*x);
+        let (x_runs, x_rest) = self.0.as_chunks::<SUMS>();
+        let (y_runs, y_rest) = self.1.as_chunks::<SUMS>();
+        for (x_run, y_run) in x_runs.iter().zip(y_runs) {
+            for ((sum, x), y) in sums.iter_mut().zip(x_run).zip(y_run) {
+                *sum += f64::from(*x) * f64::from(*y);
             }
         }
-        for (sum, x) in sums.iter_mut().zip(rest) {
-            *sum += f64::from(*x) * f64::from(*x);
+        for ((sum, x), y) in sums.iter_mut().zip(x_rest).zip(y_rest) {
+            *sum += f64::from(*x) * f64::from(*y);
         }
         let mut total = 0.0;
         for sum in sums {
@@ -425,6 +435,11 @@ mod tests {
                 }
             }
         }
+        let (x, y) = (numbers(100_000, 1), numbers(100_000, 2));
+        let exact: f64 = wide(&x).iter().zip(wide(&y)).map(|(x, y)| x * y).sum();
+        let found = Cpu::new(&Team::solo(), Isa::detect()).sum_of_products(&x, &y);
+        let size: f64 = wide(&x).iter().zip(wide(&y)).map(|(x, y)| (x * y).abs()).sum();
+        assert!((found - exact).abs() <= 1e-12 * size, "{found}, not {exact}");
         // Larger than any single: a gradient that explodes is not yet infinite.
         assert!(Cpu::new(&Team::solo(), Isa::detect()).sum_of_squares(&[1e30, 1e30]).is_finite());
     }

@@ -25,7 +25,7 @@ use crate::threads::{Team, Threads};
 /// | activations | [`activation`](Self::activation), [`activation_backward`](Self::activation_backward) |
 /// | gated activations | [`gate`](Self::gate), [`gated_linear`](Self::gated_linear), [`gate_backward`](Self::gate_backward) |
 /// | dropout | [`dropout`](Self::dropout), [`dropout_to`](Self::dropout_to) |
-/// | optimizer | [`adamw`](Self::adamw), [`adamw_rows`](Self::adamw_rows), [`sum_of_squares`](Self::sum_of_squares) |
+/// | optimizer | [`adamw`](Self::adamw), [`adamw_rows`](Self::adamw_rows), [`sum_of_squares`](Self::sum_of_squares), [`sum_of_products`](Self::sum_of_products) |
 #[derive(Clone, Copy)]
 pub struct Cpu<'a> {
     pub(crate) team: &'a Team,

@@ -72,9 +72,11 @@ impl Cpu<'_> {
     /// If the lengths differ.
     pub fn add_scaled(self, factor: f32, x: &[f32], out: &mut [f32]) {
         assert_eq!(x.len(), out.len(), "length of the output");
-        for (out, x) in out.iter_mut().zip(x) {
-            *out += factor * x;
-        }
+        self.team.run_rows(out, 1, NUMBERS_PER_PART, &|range, out| {
+            for (out, x) in out.iter_mut().zip(&x[range]) {
+                *out += factor * x;
+            }
+        });
     }
 
     /// `Σ x · y`, in double precision and in order.

@@ -15,6 +15,7 @@ mod rate_curves;
 mod task;
 mod confusion;
 mod mistakes;
+mod conflict;
 mod freezing;
 mod data;
 mod parts;

@@ -8,7 +8,7 @@ use crate::parts::{Key, background, details, facts, framed, key, list, task_dot}
 use crate::plot::{Axis, Chart, Ink, Layer};
 use crate::series::{finite, thinned};
 use crate::text::{cut, name, plain, user, visible};
-use crate::{curves, data, freezing, task};
+use crate::{conflict, curves, data, freezing, task};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -36,6 +36,7 @@ pub fn draw_page(report: &RunReport) -> String {
                     @for (index, task) in report.tasks.iter().enumerate() {
                         (task::section(index, task))
                     }
+                    @if let Some(found) = &report.conflict { (conflict::section(found)) }
                     (freezing::section(report))
                     (time(report))
                     @if let Some(found) = &report.data { (data::section(found)) }
@@ -195,6 +196,7 @@ fn contents(report: &RunReport) -> Markup {
     let own = |there, id: &str, name| (there, id.to_owned(), name);
     let links =
         std::iter::once(own(curves::has_any(report), "curves", "Curves")).chain(tasks).chain([
+            own(report.conflict.is_some(), "conflict", "Agreement of tasks"),
             own(freezing::has_any(report), "freezing", "Freezing and rates"),
             own(time_parts(report).is_some(), "time", "Time"),
             own(report.data.is_some(), "data", "Data"),

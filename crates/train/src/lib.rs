@@ -2,7 +2,7 @@
 //!
 //! In the order of the data's way: `config` says what is wanted, `data` reads and checks the rows,
 //! `sampler` decides which rows make a step, `step` computes losses, gradients and the update,
-//! `freeze` says what may change, `evaluate` computes the metrics, `checkpoint` saves the state,
+//! `freeze` says what may change, `multitask` how several tasks are added, `evaluate` computes the metrics, `checkpoint` saves the state,
 //! and `run` joins them to [`Trainer::train`]. [`fit`](fit()) needs no configuration.
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything that is printed.
@@ -23,16 +23,18 @@ mod freeze;
 mod evaluate;
 mod checkpoint;
 mod run;
+mod multitask;
 mod tensorboard;
 
 mod fit;
 
 pub use config::{
     AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderFiles,
-    EncoderSettings, Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, OutputSettings,
-    PairReading, Positive, PositiveCount, PositiveSize, Recipe, RunConfig, SamplerKind,
-    SamplerSettings, ScheduleKind, Share, Size, SmallShare, TaskSettings, TrainSettings, WordRule,
-    WrittenKeys, config_keys, key_alias,
+    EncoderSettings, Factor, FreezePhase, GradientMix, Keep, Key, KeyAlias, Moment,
+    MultitaskSettings, NonNegative, OutputSettings, PairReading, Positive, PositiveCount,
+    PositiveSize, Recipe, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size,
+    SmallShare, TaskSettings, TaskWeights, TrainSettings, WordRule, WrittenKeys, config_keys,
+    key_alias,
 };
 pub use data::{
     BrokenTag, BrokenTags, Collection, ConfigDraft, Conflicts, DataFile, DataFinding, DataReport,
@@ -46,9 +48,10 @@ pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};
 pub use fit::{FitPlan, FitRequest, FitTask, fit};
 pub use freeze::{FreezePlan, FreezeSpan, FrozenTensors};
+pub use multitask::hooks as multitask_hooks;
 pub use report::{
-    Answer, CacheReport, Cosines, Curves, DevPoint, GroupReport, MarkedSpan, Mistake, RunReport,
-    SchedulePoint, TaskResult, TimePart, TrainPoint,
+    Answer, CacheReport, ConflictReport, Cosines, Curves, DevPoint, GroupReport, MarkedSpan,
+    Mistake, PairConflict, RunReport, SchedulePoint, TaskResult, TimePart, TrainPoint,
 };
 pub use run::{
     Ending, Evaluated, Event, Hook, HookedStep, Observer, Prepared, Progress, RunPlan, RunSummary,
@@ -57,9 +60,9 @@ pub use run::{
 };
 pub use sampler::{Batch, BatchSampler, epoch_order};
 pub use step::{
-    AdamW, AdamWSettings, CacheCounts, ForwardTimes, GradientNorm, GroupRates, Learner, Moments,
-    PackedRows, RateTable, Schedule, StateCache, StepBatch, StepOutcome, TaskGradients, TaskStep,
-    Update, cut,
+    AdamW, AdamWSettings, CacheCounts, ForwardTimes, GradientNorm, GradientProducts, GroupRates,
+    Learner, Moments, PackedRows, RateTable, Schedule, StateCache, StepBatch, StepControl,
+    StepOutcome, StepRates, TaskGradients, TaskStep, Update, cut,
 };
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,

@@ -116,6 +116,52 @@ impl Gradients {
         self.layout.range(index).map(|range| &self.values()[range])
     }
 
+    /// The dot product with another gradient of the same parameters, over entry `index` of the store;
+    /// 0 if the entry is frozen.
+    ///
+    /// # Panics
+    /// If one of them is not closed, or has another layout.
+    pub fn product(&self, cpu: Cpu, other: &Self, index: usize) -> f64 {
+        let (Some(of_self), Some(of_other)) = (self.get(index), other.get(index)) else {
+            return 0.0;
+        };
+        match (self.touched.get(&index), other.touched.get(&index)) {
+            (None, None) => cpu.sum_of_products(of_self, of_other),
+            (Some(rows), Some(others)) => {
+                let width = of_self.len() / rows.len();
+                let both = (0..rows.len()).filter(|row| rows[*row] && others[*row]);
+                let row = |values, row| -> &[f32] { row_of(values, width, row) };
+                both.map(|at| cpu.sum_of_products(row(of_self, at), row(of_other, at))).sum()
+            }
+            // One of them has reached no row.
+            _ => 0.0,
+        }
+    }
+
+    /// Adds another gradient of the same parameters: `factor(i)` times that of entry `i` of the store.
+    ///
+    /// # Panics
+    /// If one of them is not closed, or has another layout.
+    pub fn add_scaled(&mut self, cpu: Cpu, other: &Self, factor: impl Fn(usize) -> f32) {
+        assert!(self.layout == other.layout, "gradients of the same parameters");
+        let from = other.values();
+        for (index, range) in self.layout.ranges().iter().enumerate() {
+            let Some(range) = range.clone() else { continue };
+            let (to, from) = (&mut self.values[range.clone()], &from[range]);
+            let Some(rows) = other.touched.get(&index) else {
+                cpu.add_scaled(factor(index), from, to);
+                continue;
+            };
+            let touched = self.touched.entry(index).or_insert_with(|| vec![false; rows.len()]);
+            let width = to.len() / rows.len();
+            for row in (0..rows.len()).filter(|row| rows[*row]) {
+                touched[row] = true;
+                let to = &mut to[row * width..][..width];
+                cpu.add_scaled(factor(index), row_of(from, width, row), to);
+            }
+        }
+    }
+
     /// The gradient of neighbouring entries; `None` if they are frozen.
     ///
     /// # Panics
@@ -207,4 +253,8 @@ impl Gradients {
         }
         Some(first?.start..end?)
     }
+}
+
+fn row_of(values: &[f32], width: usize, row: usize) -> &[f32] {
+    &values[row * width..][..width]
 }

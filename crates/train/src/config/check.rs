@@ -9,6 +9,7 @@ use toml::{Table, Value};
 
 use super::document::{Document, Section, shortened};
 use super::keys::{REQUIRED, expected};
+use super::multitask;
 use super::{
     BUILTIN, ClassWeights, DataFiles, FreezePhase, Moment, PairReading, RunConfig, SamplerKind,
     SamplerSettings, TaskSettings, TrainSettings,
@@ -164,6 +165,7 @@ pub(super) fn check(config: &RunConfig, document: &Document) -> Result<(), Error
     }
     check_texts(config, document)?;
     check_sampler(config.sampler, &document.section("sampler"))?;
+    multitask::check(config, &document.section("multitask"))?;
     check_train(&config.train, &document.section("train"))?;
     check_best(config, &document.section("train"))?;
     let phases = config.freeze.iter().zip(document.sections("freeze"));

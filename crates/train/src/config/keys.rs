@@ -13,8 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::alias::{KeyAlias, key_alias, value_alias};
 use super::reader::{Problem, Reader, What};
 use super::{
-    CheckpointSettings, DataFiles, EncoderSettings, FreezePhase, OutputSettings, RunConfig,
-    SamplerSettings, TaskSettings, TrainSettings,
+    CheckpointSettings, DataFiles, EncoderSettings, FreezePhase, MultitaskSettings, OutputSettings,
+    RunConfig, SamplerSettings, TaskSettings, TrainSettings,
 };
 
 /// Similarity above which a misspelled key is corrected within its own table.
@@ -180,12 +180,13 @@ struct Table {
     problem: fn(DeTable) -> Option<What>,
 }
 
-static TABLES: [Table; 9] = [
+static TABLES: [Table; 10] = [
     table::<RunConfig>("", "the top of the file, before all tables", "a table"),
     table::<EncoderSettings>("encoder", "`[encoder]`", "a table `[encoder]`"),
     table::<DataFiles>("data", "`[data]`", "a table `[data]`"),
     table::<SamplerSettings>("sampler", "`[sampler]`", "a table `[sampler]` with a `kind`"),
     table::<TaskSettings>("task", "`[[task]]`", "tables `[[task]]`"),
+    table::<MultitaskSettings>("multitask", "`[multitask]`", "a table `[multitask]`"),
     table::<TrainSettings>("train", "`[train]`", "a table `[train]`"),
     table::<CheckpointSettings>("checkpoint", "`[checkpoint]`", "a table `[checkpoint]`"),
     table::<OutputSettings>("output", "`[output]`", "a table `[output]`"),

@@ -16,6 +16,7 @@ mod number;
 mod words;
 mod alias;
 mod keys;
+mod multitask;
 mod check;
 mod difference;
 mod written;
@@ -41,6 +42,7 @@ use keys::settings;
 pub use alias::{KeyAlias, key_alias};
 pub use difference::Difference;
 pub use keys::{Key, config_keys};
+pub use multitask::{GradientMix, MultitaskSettings, TaskWeights};
 pub(crate) use number::exact;
 pub use number::{
     BelowOne, Factor, NonNegative, Positive, PositiveCount, PositiveSize, Share, Size, SmallShare,
@@ -66,6 +68,8 @@ settings! {
         data: DataFiles = DataFiles::default(),
         /// How batches are drawn when tasks have files of their own.
         sampler: SamplerSettings = SamplerSettings::default(),
+        /// How the losses and gradients of several tasks are added.
+        multitask: MultitaskSettings = MultitaskSettings::default(),
         /// Steps, rates and batches.
         train: TrainSettings = TrainSettings::default(),
         /// When train states are kept.
@@ -611,6 +615,10 @@ impl RunConfig {
     fn table(&self) -> toml::Table {
         let mut table = toml::Table::try_from(self).expect("checked by `check_writable`");
         check::keep_what_applies(&mut table);
+        // A plain sum is not said: runs keep the hash that they had before there was this table.
+        if self.multitask == MultitaskSettings::default() {
+            table.remove("multitask");
+        }
         table
     }
 }

@@ -36,6 +36,10 @@ const FULL: &str = r#"
     test = "test.jsonl"
     text = ["title", "body"]
     join = "\n"
+    [multitask]
+    weights = { topic = 0.5, tags = 2 }
+    conflict_every = 50
+    gradients = "pcgrad"
     [sampler]
     kind = "temperature"
     temperature = 2.5
@@ -102,6 +106,9 @@ const VECTORS: &str = r#"
     [encoder]
     matryoshka = [8, 4]
     keep_layers = [0, 2]
+    [multitask]
+    weights = "uw-so"
+    temperature = 2
     [data]
     train = "d.jsonl"
     text = ["a", "b", "c"]

@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::evaluate::metric_of;
 use crate::report::mistakes::worst_mistakes;
 use crate::report::{
-    CacheReport, Cosines, Curves, GroupReport, RunReport, SchedulePoint, TaskResult, TimePart,
+    CacheReport, ConflictReport, Cosines, Curves, GroupReport, RunReport, SchedulePoint,
+    TaskResult, TimePart,
 };
 use crate::run::{FinalAnswers, RECORD, Run, RunSummary, machine};
 use crate::tasks::answered;
@@ -72,6 +73,7 @@ impl Run<'_> {
             phases: plan.freeze.lines(),
             frozen: summary.frozen.clone(),
             cosines: self.vector_cosines(all).as_deref().and_then(Cosines::of),
+            conflict: ConflictReport::of_metrics(&metrics, &names, &self.shared_groups()),
             cache: self.cache_report(summary),
             times: vec![
                 part("model and data", times.preparation),
@@ -83,6 +85,14 @@ impl Run<'_> {
             data: Some(plan.report.clone()),
             config: config.to_toml(),
         }
+    }
+
+    /// Names of the groups of parameters that tasks share, from the input on.
+    fn shared_groups(&self) -> Vec<String> {
+        let groups = self.plan.rates.groups.iter().map(|row| row.group.clone());
+        let mut groups: Vec<String> = groups.filter(|group| !group.starts_with("head.")).collect();
+        groups.dedup();
+        groups
     }
 
     fn ending(&self, summary: &RunSummary) -> String {

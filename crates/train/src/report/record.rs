@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::DataReport;
+use crate::report::ConflictReport;
 use crate::step::{CacheCounts, GroupRates};
 use crate::tasks::{Calibration, TaskMetrics};
 
@@ -73,6 +74,9 @@ pub struct RunReport {
     /// How far the vectors of the dev texts have moved from those of the starting model; `None`
     /// if nothing moves them or there is no dev data.
     pub cosines: Option<Cosines>,
+    /// How far the gradients of tasks agree; `None` if they were not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<ConflictReport>,
     /// What caching hidden states cost and saved; `None` if nothing was frozen or cached.
     pub cache: Option<CacheReport>,
     /// Where the time went, in display order.

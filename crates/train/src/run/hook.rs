@@ -7,7 +7,7 @@ use polyhead_model::{Gradients, Network};
 use crate::error::Error;
 use crate::run::plan::RunPlan;
 use crate::sampler::Batch;
-use crate::step::{StepOutcome, TaskGradients};
+use crate::step::{GradientProducts, StepOutcome, TaskGradients};
 
 /// A part of a run that you write: it can weight the losses, choose the rows of a step, read
 /// losses, gradients and parameters, add numbers to `metrics.jsonl`, and stop the run.
@@ -43,13 +43,44 @@ pub trait Hook {
 
     /// Sets the weight of each task's loss in step `step`: finite, 0 or more.
     ///
-    /// The weights are set before the step's losses are known, since a step is computed in parts,
-    /// each with its own backward pass. A method that learns from the losses of this step does so
-    /// in [`after_step`](Self::after_step) and uses the result in the next one.
+    /// The weights are set before the step's losses are known. A method that learns from the losses of
+    /// this step does so in [`after_step`](Self::after_step) and uses the result in the next one, or reads
+    /// them in [`weights_by_losses`](Self::weights_by_losses).
     ///
     /// - `weights`: one per task, those of the configuration or of the hook before
     fn weights(&mut self, step: u64, weights: &mut [f32]) {
         let _ = (step, weights);
+    }
+
+    /// Returns true if [`weights_by_losses`](Self::weights_by_losses) reads the losses of step `step`. A
+    /// step that is computed in several parts then runs forward twice.
+    fn reads_losses(&self, step: u64) -> bool {
+        let _ = step;
+        false
+    }
+
+    /// Sets the weight of each task's loss in step `step` by its losses: finite, 0 or more.
+    ///
+    /// - `losses`: the mean loss of each task, without its weight; `None` without a label in the step
+    /// - `weights`: one per task, those of [`weights`](Self::weights) or of the hook before
+    fn weights_by_losses(&mut self, step: u64, losses: &[Option<f64>], weights: &mut [f32]) {
+        let _ = (step, losses, weights);
+    }
+
+    /// Returns true if [`mix`](Self::mix) decides how the tasks' gradients are added. A step with labels
+    /// of several tasks then has a backward pass for each, over the rows that have its labels, and memory
+    /// for one more gradient of all parameters that train for each.
+    fn mixes_gradients(&self) -> bool {
+        false
+    }
+
+    /// Sets the share of each task's weighted gradient in the parameters that tasks share (those of a
+    /// head get the weighted gradient of its task): finite.
+    ///
+    /// - `products`: the dot products of the tasks' weighted gradients
+    /// - `shares`: one per task, 1 or that of the hook before
+    fn mix(&mut self, step: u64, products: &GradientProducts, shares: &mut [f64]) {
+        let _ = (step, products, shares);
     }
 
     /// Returns true if [`after_step`](Self::after_step) reads the gradient of each task in step
@@ -112,7 +143,8 @@ pub struct HookedStep<'a> {
     /// The network after the update. Its [`store`](Network::store) has the parameters, with the
     /// names, shapes and groups of its entries.
     pub network: &'a Network,
-    /// Gradient of the weighted sum of losses, before clipping, by entry of the store.
+    /// Gradient of the weighted sum of losses, or of what hooks mixed, before clipping, by entry of the
+    /// store.
     pub gradients: &'a Gradients,
     /// Gradient of each task; `None` unless a hook [reads it](Hook::reads_task_gradients).
     pub task_gradients: Option<&'a TaskGradients>,

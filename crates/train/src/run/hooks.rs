@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::run::hook::{Hook, HookedStep};
 use crate::run::plan::RunPlan;
 use crate::sampler::Batch;
+use crate::step::{GradientProducts, StepControl};
 
 /// Largest size of the states of all hooks, in bytes.
 const STATE_LIMIT: usize = 16_000_000;
@@ -90,17 +91,14 @@ impl<'a> Hooks<'a> {
     ) -> Result<Vec<f32>, Error> {
         for hook in self.0.iter_mut() {
             hook.weights(step, &mut weights);
-            let wrong = |weight: &f32| !(weight.is_finite() && *weight >= 0.0);
-            if let Some(task) = weights.iter().position(wrong) {
-                let (name, found) = (&data.tasks[task].name, weights[task]);
-                let problem = format!(
-                    "step {step}, task `{name}`: expected a finite weight of 0 or more, found \
-                     {found}"
-                );
-                return Err(error(hook.name(), &problem));
-            }
+            check_weights(hook.name(), step, &weights, data)?;
         }
         Ok(weights)
+    }
+
+    /// The decisions in step `step` that need its losses or gradients.
+    pub(super) fn control<'h>(&'h mut self, step: u64, data: &'h Dataset) -> HookedControl<'h, 'a> {
+        HookedControl { hooks: self, step, data }
     }
 
     /// Returns true if a hook reads the gradient of each task in this step.
@@ -195,6 +193,56 @@ impl<'a> Hooks<'a> {
         }
         Ok(())
     }
+}
+
+/// The decisions of hooks in one step.
+pub(super) struct HookedControl<'h, 'a> {
+    hooks: &'h mut Hooks<'a>,
+    step: u64,
+    data: &'h Dataset,
+}
+
+impl StepControl for HookedControl<'_, '_> {
+    fn reads_losses(&self) -> bool {
+        self.hooks.0.iter().any(|hook| hook.reads_losses(self.step))
+    }
+
+    fn weigh(&mut self, losses: &[Option<f64>], weights: &mut [f32]) -> Result<(), Error> {
+        let Self { hooks, step, data } = self;
+        for hook in hooks.0.iter_mut().filter(|hook| hook.reads_losses(*step)) {
+            hook.weights_by_losses(*step, losses, weights);
+            check_weights(hook.name(), *step, weights, data)?;
+        }
+        Ok(())
+    }
+
+    fn mixes_gradients(&self) -> bool {
+        self.hooks.0.iter().any(|hook| hook.mixes_gradients())
+    }
+
+    fn mix(&mut self, products: &GradientProducts, shares: &mut [f64]) -> Result<(), Error> {
+        for hook in self.hooks.0.iter_mut().filter(|hook| hook.mixes_gradients()) {
+            hook.mix(self.step, products, shares);
+            if let Some(task) = shares.iter().position(|share| !share.is_finite()) {
+                let (step, name, found) = (self.step, &self.data.tasks[task].name, shares[task]);
+                let problem =
+                    format!("step {step}, task `{name}`: expected a finite share, found {found}");
+                return Err(error(hook.name(), &problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// [`ErrorKind::Hook`] if a weight is below 0 or not finite.
+fn check_weights(hook: &str, step: u64, weights: &[f32], data: &Dataset) -> Result<(), Error> {
+    let wrong = |weight: &f32| !(weight.is_finite() && *weight >= 0.0);
+    let Some(task) = weights.iter().position(wrong) else { return Ok(()) };
+    let (name, found) = (&data.tasks[task].name, weights[task]);
+    let problem =
+        format!("step {step}, task `{name}`: expected a finite weight of 0 or more, found {found}");
+    Err(error(hook, &problem))
 }
 
 fn error(hook: &str, problem: &str) -> Error {

@@ -53,7 +53,7 @@ use crate::evaluate::Best;
 use crate::freeze::FrozenTensors;
 use crate::recipe::continued;
 use crate::sampler::{Batch, ContrastBatch};
-use crate::step::{ContrastTask, Learner, StateCaches, StepBatch, StepOutcome};
+use crate::step::{ContrastTask, Learner, StateCaches, StepBatch, StepOutcome, StepRates};
 use evaluation::Start;
 use hooks::Hooks;
 use log_window::LogWindow;
@@ -255,12 +255,15 @@ impl<'a> Run<'a> {
             accumulation: self.plan.config.train.accumulation.get(),
         };
         let cache = self.caches.of(drawn.source, Part::Train);
+        let rates = StepRates { rates: &self.plan.rates, multiplier };
+        let mut control = self.hooks.control(step, &self.plan.data);
         let outcome =
-            self.learner.step(self.threads, step, &batch, &self.plan.rates, multiplier, cache);
+            self.learner.controlled_step(self.threads, step, &batch, rates, cache, &mut control);
         let outcome = outcome.map_err(|error| self.with_checkpoints(error))?;
         if let Some(problem) = self.caches.take_problem() {
             emit(Event::Warning(&problem));
         }
+        let weights: Vec<f32> = self.learner.objectives.iter().map(|of| of.weight).collect();
         let done = StepDone { step, batch: &drawn, weights: &weights, multiplier };
         self.end_step(&done, &outcome, begin, emit)
     }

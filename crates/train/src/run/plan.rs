@@ -56,7 +56,7 @@ pub struct RunPlan {
     /// Remarks on the plan for the user.
     pub notices: Vec<String>,
     /// Parameter group of each entry of the index.
-    pub(super) groups: Vec<ParameterGroup>,
+    pub(crate) groups: Vec<ParameterGroup>,
     /// The encoder that the model folder will refer to; `None` if it will have a copy.
     pub(super) reference: Option<EncoderReference>,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use polyhead_compute::Threads;
 use polyhead_model::Network;
 
-use crate::config::RunConfig;
+use crate::config::{GradientMix, MultitaskSettings, RunConfig, TaskWeights};
 use crate::error::{Error, ErrorKind};
 use crate::run::plan::RunPlan;
 use crate::run::prepare::Prepared;
@@ -38,7 +38,8 @@ impl<'a> TrainingSession<'a> {
     ///
     /// # Errors
     /// As [`Prepared::new`]; [`ErrorKind::Config`] for a task with `keep = "distill"`, which
-    /// needs the starting model's answers to all rows, and for `train.contrast_steps`.
+    /// needs the starting model's answers to all rows, for `train.contrast_steps` and for methods of
+    /// `[multitask]`.
     pub fn new(config: &RunConfig, threads: &'a Threads) -> Result<Self, Error> {
         let prepared = Prepared::new(config, threads)?;
         if let Some(task) = prepared.plan.objectives.iter().position(|task| task.distills) {
@@ -47,6 +48,12 @@ impl<'a> TrainingSession<'a> {
                  only `Trainer` computes the starting model's answers",
                 config.tasks[task].name
             );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let MultitaskSettings { weights, gradients, .. } = &config.multitask;
+        if *weights != TaskWeights::Sum || *gradients != GradientMix::None {
+            let message = "multitask: expected a plain sum of losses, since only `Trainer` has the other \
+                           methods";
             return Err(Error::new(ErrorKind::Config, message));
         }
         if prepared.plan.contrast.is_some() {

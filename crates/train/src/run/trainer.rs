@@ -13,6 +13,7 @@ use polyhead_compute::Threads;
 use crate::config::RunConfig;
 use crate::data::DataReport;
 use crate::error::{Error, ErrorKind};
+use crate::multitask;
 use crate::run::Run;
 use crate::run::events::{Event, Observer};
 use crate::run::finish::RunSummary;
@@ -46,10 +47,10 @@ impl Trainer {
     /// A trainer that uses every core this process may use.
     pub fn new(config: RunConfig) -> Self {
         Self {
-            config,
             threads: Threads::available(),
             observers: Vec::new(),
-            hooks: Vec::new(),
+            hooks: multitask::hooks(&config.multitask),
+            config,
             stop: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -66,7 +67,7 @@ impl Trainer {
         self
     }
 
-    /// Lets `hook` take part in every step, after the hooks before it.
+    /// Lets `hook` take part in every step, after the methods of `[multitask]` and the hooks before it.
     pub fn hook(mut self, hook: Box<dyn Hook>) -> Self {
         self.hooks.push(hook);
         self

@@ -33,6 +33,8 @@ pub(crate) struct PackedStep {
 #[derive(Default)]
 struct TaskTargets {
     parts: Vec<PartTargets>,
+    /// One flag per part: true if it has labels. Empty for a task that compares the vectors of all.
+    in_part: Vec<bool>,
     normaliser: f64,
 }
 
@@ -49,21 +51,27 @@ impl PackedStep {
     ///
     /// - `objectives`: one per task
     /// - `heads`: number of heads of the network
+    /// - `by_labels`: true if a part has only rows with labels for the same tasks
     pub(crate) fn new(
         batch: &StepBatch,
         objectives: &[Objective],
         heads: usize,
         part_tokens: usize,
+        by_labels: bool,
     ) -> Self {
         let mut first = 0;
-        let parts: Vec<PackedRows> = cut(batch.split, batch.rows, batch.accumulation, part_tokens)
-            .into_iter()
-            .map(|part| {
-                let packed = PackedRows::new(batch.split, &batch.rows[part], first);
+        let mut parts = Vec::new();
+        let groups = match by_labels {
+            true => rows_by_labels(batch, objectives),
+            false => vec![batch.rows.to_vec()],
+        };
+        for rows in groups {
+            for part in cut(batch.split, &rows, batch.accumulation, part_tokens) {
+                let packed = PackedRows::new(batch.split, &rows[part], first);
                 first += packed.sequences.len() as u32;
-                packed
-            })
-            .collect();
+                parts.push(packed);
+            }
+        }
         let tasks: Vec<TaskTargets> = (0..objectives.len())
             .map(|task| TaskTargets::new(batch, task, &objectives[task], &parts))
             .collect();
@@ -83,6 +91,13 @@ impl PackedStep {
     /// Returns true if the task has a label in this step.
     pub(crate) fn is_active(&self, task: usize) -> bool {
         self.tasks[task].normaliser > 0.0
+    }
+
+    /// Indices of the tasks that have a gradient in this part of the step.
+    pub(crate) fn tasks_of(&self, part: usize) -> impl Iterator<Item = usize> + use<'_> {
+        self.active_tasks().filter(move |task| {
+            self.tasks[*task].in_part.get(part).is_none_or(|has_labels| *has_labels)
+        })
     }
 
     /// The number that the task's sum of losses over all parts is divided by.
@@ -138,18 +153,38 @@ impl TaskTargets {
             return targets;
         }
         for part in parts {
-            if objective.distills {
+            let (found, of_part) = if objective.distills {
                 let (logits, rows) = teacher_logits(&batch.teachers[task], objective, part);
-                targets.normaliser += objective.teacher_normaliser(rows);
-                targets.parts.push(PartTargets::Teacher(logits));
+                (PartTargets::Teacher(logits), objective.teacher_normaliser(rows))
             } else {
                 let labels = part.targets(batch.split, task);
-                targets.normaliser += objective.normaliser(&labels);
-                targets.parts.push(PartTargets::Labels(labels));
-            }
+                let of_part = objective.normaliser(&labels);
+                (PartTargets::Labels(labels), of_part)
+            };
+            targets.normaliser += of_part;
+            targets.in_part.push(of_part > 0.0);
+            targets.parts.push(found);
         }
         targets
     }
+}
+
+/// The rows in groups that have labels for the same tasks, in the order in which these come.
+fn rows_by_labels(batch: &StepBatch, objectives: &[Objective]) -> Vec<Vec<u32>> {
+    let mut groups: Vec<(Vec<bool>, Vec<u32>)> = Vec::new();
+    for row in batch.rows {
+        let has_label = |task: &usize| {
+            let objective = &objectives[*task];
+            let labels = || labels_of(batch.split, *task, [*row as usize].into_iter());
+            objective.distills || objective.compares() || objective.normaliser(&labels()) > 0.0
+        };
+        let tasks: Vec<bool> = batch.tasks.iter().map(has_label).collect();
+        match groups.iter_mut().find(|(of_group, _)| *of_group == tasks) {
+            Some((_, rows)) => rows.push(*row),
+            None => groups.push((tasks, vec![*row])),
+        }
+    }
+    groups.into_iter().map(|(_, rows)| rows).collect()
 }
 
 /// The starting model's logits for a part, and for how many rows (words) they are.

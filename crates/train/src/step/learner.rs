@@ -12,6 +12,7 @@ use crate::data::Split;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::keep_states;
 use crate::step::batch::{PackedStep, PartTargets, StepBatch};
+use crate::step::control::{StepControl, Uncontrolled};
 use crate::step::optimizer::{AdamW, Update};
 use crate::step::packed_rows::{PART_TOKENS, PackedRows};
 use crate::step::rates::RateTable;
@@ -42,6 +43,29 @@ pub struct Learner {
     pass: Pass,
     seed: u64,
     prompt_tokens: usize,
+}
+
+/// The learning rates of a step.
+#[derive(Clone, Copy)]
+pub struct StepRates<'a> {
+    /// The rate of each parameter.
+    pub rates: &'a RateTable,
+    /// The schedule's factor of all of them.
+    pub multiplier: f64,
+}
+
+/// What is known of a step before its backward pass.
+struct Ahead {
+    /// One per task: the vectors of all parts, of a task that compares them.
+    vectors: Vec<Vec<f32>>,
+    /// One per task: the sum of losses of the other tasks, without their weights.
+    sums: Vec<f64>,
+}
+
+impl Ahead {
+    fn new(tasks: usize) -> Self {
+        Self { vectors: vec![Vec::new(); tasks], sums: vec![0.0; tasks] }
+    }
 }
 
 /// Seconds and tokens of forward passes.
@@ -199,32 +223,57 @@ impl Learner {
         batch: &StepBatch,
         rates: &RateTable,
         multiplier: f64,
-        mut cache: Option<&mut StateCache>,
+        cache: Option<&mut StateCache>,
     ) -> Result<StepOutcome, Error> {
-        let packed = self.pack(batch, PART_TOKENS);
+        let rates = StepRates { rates, multiplier };
+        self.controlled_step(threads, step, batch, rates, cache, &mut Uncontrolled)
+    }
+
+    /// [`step`](Self::step) with weights and a sum of gradients that depend on the step itself. The
+    /// weights stay in the objectives.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and those of `control`.
+    pub fn controlled_step(
+        &mut self,
+        threads: &Threads,
+        step: u64,
+        batch: &StepBatch,
+        StepRates { rates, multiplier }: StepRates,
+        mut cache: Option<&mut StateCache>,
+        control: &mut dyn StepControl,
+    ) -> Result<StepOutcome, Error> {
+        let packed = self.pack_by_labels(batch, PART_TOKENS, control.mixes_gradients());
+        let mixes = control.mixes_gradients() && packed.active_tasks().nth(1).is_some();
         let mut sums = vec![0.0; self.objectives.len()];
         let mut accuracies = vec![RunningAccuracy::default(); sums.len()];
         let gradient_norm = threads.cpu(self.network.isa(), |cpu| {
             self.clear_gradients(cpu);
-            self.begin_task_gradients(cpu, &packed);
-            let mut vectors = vec![Vec::new(); self.objectives.len()];
+            if self.keeps_task_gradients || mixes {
+                let active = (0..sums.len()).map(|task| packed.is_active(task)).collect();
+                self.task_gradients.begin(cpu, self.gradients.layout(), active);
+            }
             let compares = packed.active_tasks().any(|task| self.objectives[task].compares());
+            let looks_ahead = compares || control.reads_losses();
             let at_once = packed.parts.len() == 1;
-            if compares && !at_once {
-                // For the vectors alone: each part runs forward once more before its backward.
+            let mut ahead = Ahead::new(sums.len());
+            if looks_ahead && !at_once {
+                // For losses and vectors alone: each part runs forward once more before its backward.
                 for part in 0..packed.parts.len() {
                     self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
-                    self.collect_vectors(&packed, &mut vectors);
+                    self.look_ahead(&packed, part, control, &mut ahead);
                 }
-                self.compare(cpu, batch.split, &packed, &vectors);
+                self.decide(cpu, batch.split, &packed, control, &ahead)?;
             }
             for part in 0..packed.parts.len() {
                 self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
-                if compares && at_once {
-                    self.collect_vectors(&packed, &mut vectors);
-                    self.compare(cpu, batch.split, &packed, &vectors);
+                if looks_ahead && at_once {
+                    self.look_ahead(&packed, part, control, &mut ahead);
+                    self.decide(cpu, batch.split, &packed, control, &ahead)?;
                 }
-                self.backward_by_task(cpu, &packed, part);
+                if mixes || self.keeps_task_gradients {
+                    self.backward_by_task(cpu, &packed, part);
+                }
                 for task in packed.active_tasks() {
                     let (sum, accuracy) = self.loss(&packed, part, task).map_err(|error| {
                         self.locate(error, step, &[task], &packed.parts[part].rows, batch.split)
@@ -232,10 +281,15 @@ impl Learner {
                     sums[task] += sum;
                     accuracies[task].merge(accuracy);
                 }
-                self.backward(cpu, &packed, part);
+                if !mixes {
+                    self.backward(cpu, &packed, part);
+                }
             }
-            if self.keeps_task_gradients {
+            if mixes || self.keeps_task_gradients {
                 self.task_gradients.close(cpu);
+            }
+            if mixes {
+                self.mix_gradients(cpu, control)?;
             }
             self.update(cpu, &packed, rates, multiplier).map_err(|error| {
                 let tasks: Vec<usize> = packed.active_tasks().collect();
@@ -264,7 +318,12 @@ impl Learner {
 
     /// Packs a batch in parts of at most `part_tokens` tokens.
     pub(crate) fn pack(&self, batch: &StepBatch, part_tokens: usize) -> PackedStep {
-        PackedStep::new(batch, &self.objectives, self.network.head_count(), part_tokens)
+        self.pack_by_labels(batch, part_tokens, false)
+    }
+
+    fn pack_by_labels(&self, batch: &StepBatch, part_tokens: usize, by_labels: bool) -> PackedStep {
+        let heads = self.network.head_count();
+        PackedStep::new(batch, &self.objectives, heads, part_tokens, by_labels)
     }
 
     /// Sets the gradients to zero before the first part of a step.
@@ -312,27 +371,78 @@ impl Learner {
         self.pass.logits_and_gradient(head).1
     }
 
-    /// Indices of the active tasks that compare vectors.
-    fn comparing<'a>(&'a self, packed: &'a PackedStep) -> impl Iterator<Item = usize> + use<'a> {
-        packed.active_tasks().filter(|task| self.objectives[*task].compares())
-    }
-
-    /// Appends the vectors of a part, after its [`forward`](Self::forward), to those of each task that
-    /// compares them.
-    fn collect_vectors(&self, packed: &PackedStep, vectors: &mut [Vec<f32>]) {
-        for task in self.comparing(packed) {
-            vectors[task].extend_from_slice(self.pass.logits(task));
+    /// Collects the vectors and losses of a part, after its [`forward`](Self::forward). It leaves
+    /// gradients of logits in the pass that later losses overwrite.
+    fn look_ahead(
+        &mut self,
+        packed: &PackedStep,
+        part: usize,
+        control: &dyn StepControl,
+        ahead: &mut Ahead,
+    ) {
+        for task in packed.active_tasks() {
+            if self.objectives[task].compares() {
+                ahead.vectors[task].extend_from_slice(self.pass.logits(task));
+            } else if control.reads_losses() {
+                ahead.sums[task] += self.weighted_loss(packed, part, task, 1.0).0;
+            }
         }
     }
 
-    /// Computes the losses of the tasks that compare vectors, from those of all parts.
-    fn compare(&mut self, cpu: Cpu, split: &Split, packed: &PackedStep, vectors: &[Vec<f32>]) {
-        let mut comparisons: Vec<Option<Comparison>> = vectors.iter().map(|_| None).collect();
-        for task in self.comparing(packed) {
+    /// Computes the losses of the tasks that compare vectors, from those of all parts, and lets `control`
+    /// weigh all losses.
+    ///
+    /// # Errors
+    /// Those of `control`.
+    fn decide(
+        &mut self,
+        cpu: Cpu,
+        split: &Split,
+        packed: &PackedStep,
+        control: &mut dyn StepControl,
+        ahead: &Ahead,
+    ) -> Result<(), Error> {
+        let tasks = 0..self.objectives.len();
+        let compare = |task: usize| {
             let objective = &self.objectives[task];
-            comparisons[task] = Some(packed.compare(cpu, split, task, objective, &vectors[task]));
+            let compares = packed.is_active(task) && objective.compares();
+            compares.then(|| packed.compare(cpu, split, task, objective, &ahead.vectors[task]))
+        };
+        self.comparisons = tasks.clone().map(compare).collect();
+        if !control.reads_losses() {
+            return Ok(());
         }
-        self.comparisons = comparisons;
+        let loss = |task: usize| {
+            let sum = self.comparisons[task].as_ref().map_or(ahead.sums[task], |of| of.sum);
+            packed.is_active(task).then(|| sum / packed.normaliser(task))
+        };
+        let losses: Vec<Option<f64>> = tasks.map(loss).collect();
+        // A loss that is not finite ends the step later, with its task and rows.
+        if losses.iter().flatten().all(|loss| loss.is_finite()) {
+            let mut weights: Vec<f32> = self.objectives.iter().map(|of| of.weight).collect();
+            control.weigh(&losses, &mut weights)?;
+            for (objective, weight) in self.objectives.iter_mut().zip(weights) {
+                objective.weight = weight;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the gradients of the tasks as `control` says.
+    ///
+    /// # Errors
+    /// Those of `control`.
+    fn mix_gradients(&mut self, cpu: Cpu, control: &mut dyn StepControl) -> Result<(), Error> {
+        let store = self.network.store();
+        let weights: Vec<f32> = self.objectives.iter().map(|of| of.weight).collect();
+        let mut shares = vec![1.0; weights.len()];
+        let products = self.task_gradients.products(cpu, store, &weights);
+        // A gradient that is not finite ends the step in its update, with its tensors.
+        if products.are_finite() {
+            control.mix(&products, &mut shares)?;
+        }
+        self.task_gradients.add_to(cpu, store, (&weights, &shares), &mut self.gradients);
+        Ok(())
     }
 
     /// The loss of an active task after the [`forward`](Self::forward) of a part: its sum over
@@ -386,20 +496,10 @@ impl Learner {
         (sum, accuracy)
     }
 
-    fn begin_task_gradients(&mut self, cpu: Cpu, packed: &PackedStep) {
-        if self.keeps_task_gradients {
-            let active = (0..self.objectives.len()).map(|task| packed.is_active(task)).collect();
-            self.task_gradients.begin(cpu, self.gradients.layout(), active);
-        }
-    }
-
-    /// Adds the gradients of a part to those of each task, if they are wanted. It leaves gradients
-    /// of logits in the pass that the losses of the sum overwrite.
+    /// Adds the gradients of a part to those of each task. It leaves gradients of logits in the pass that
+    /// the losses of the sum overwrite.
     fn backward_by_task(&mut self, cpu: Cpu, packed: &PackedStep, part: usize) {
-        if !self.keeps_task_gradients {
-            return;
-        }
-        for task in packed.active_tasks() {
+        for task in packed.tasks_of(part) {
             for other in packed.active_tasks() {
                 self.pass.logits_and_gradient(other).1.fill(0.0);
             }

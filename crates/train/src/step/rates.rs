@@ -162,7 +162,8 @@ fn joined(stretches: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     joined
 }
 
-fn group_name(group: ParameterGroup, plan: &FreezePlan) -> String {
+/// The name of a group in rates and reports.
+pub(crate) fn group_name(group: ParameterGroup, plan: &FreezePlan) -> String {
     match group {
         ParameterGroup::Embeddings => "embeddings".to_owned(),
         ParameterGroup::Layer(layer) => format!("layers.{layer}"),

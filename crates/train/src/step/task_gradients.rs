@@ -1,7 +1,7 @@
 //! The gradient of each task by itself, for hooks that compare them.
 
 use polyhead_compute::Cpu;
-use polyhead_model::{Gradients, TrainableLayout};
+use polyhead_model::{Gradients, ParameterGroup, ParameterStore, TrainableLayout};
 
 /// The gradient of each task's mean loss in one step, without the task's weight.
 ///
@@ -44,5 +44,87 @@ impl TaskGradients {
     /// Completes the sums, after the last part of a step.
     pub(super) fn close(&mut self, cpu: Cpu) {
         self.tasks.iter_mut().for_each(|gradients| gradients.close(cpu));
+    }
+
+    /// The dot products of all pairs of tasks, over the parameters that tasks share.
+    ///
+    /// - `weights`: a factor of each task's gradient
+    pub(super) fn products(
+        &self,
+        cpu: Cpu,
+        store: &ParameterStore,
+        weights: &[f32],
+    ) -> GradientProducts {
+        let tasks = self.tasks();
+        let shared = (0..store.entries().len()).filter(|entry| is_shared(store, *entry));
+        let shared: Vec<usize> = shared.collect();
+        let mut values = vec![0.0; tasks * tasks];
+        for a in 0..tasks {
+            for b in a..tasks {
+                let (Some(of_a), Some(of_b)) = (self.get(a), self.get(b)) else { continue };
+                let product: f64 = shared.iter().map(|entry| of_a.product(cpu, of_b, *entry)).sum();
+                let product = product * f64::from(weights[a]) * f64::from(weights[b]);
+                values[a * tasks + b] = product;
+                values[b * tasks + a] = product;
+            }
+        }
+        GradientProducts { tasks, values }
+    }
+
+    /// Adds the gradients of all tasks: each times its weight, and in the parameters that tasks share
+    /// also times its share.
+    pub(super) fn add_to(
+        &self,
+        cpu: Cpu,
+        store: &ParameterStore,
+        (weights, shares): (&[f32], &[f64]),
+        sum: &mut Gradients,
+    ) {
+        for task in 0..self.tasks() {
+            let Some(gradients) = self.get(task) else { continue };
+            let mixed = (f64::from(weights[task]) * shares[task]) as f32;
+            let factor = |entry| if is_shared(store, entry) { mixed } else { weights[task] };
+            sum.add_scaled(cpu, gradients, factor);
+        }
+    }
+}
+
+/// Returns true if a parameter belongs to all tasks.
+fn is_shared(store: &ParameterStore, entry: usize) -> bool {
+    !matches!(store.entries()[entry].group, ParameterGroup::Head(_))
+}
+
+/// The dot products of the tasks' weighted gradients, over the parameters that tasks share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradientProducts {
+    tasks: usize,
+    /// `[tasks, tasks]`
+    values: Vec<f64>,
+}
+
+impl GradientProducts {
+    /// Products of `tasks` tasks.
+    ///
+    /// - `values`: `[tasks, tasks]`, symmetric
+    ///
+    /// # Panics
+    /// If there are not as many values.
+    pub fn new(tasks: usize, values: Vec<f64>) -> Self {
+        assert_eq!(values.len(), tasks * tasks, "a product for each pair of tasks");
+        Self { tasks, values }
+    }
+
+    /// Number of tasks.
+    pub fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    /// The product of the gradients of two tasks; 0 if one of them has no label in the step.
+    pub fn get(&self, a: usize, b: usize) -> f64 {
+        self.values[a * self.tasks + b]
+    }
+
+    pub(super) fn are_finite(&self) -> bool {
+        self.values.iter().all(|value| value.is_finite())
     }
 }

@@ -13,6 +13,7 @@ mod hooks;
 mod learner;
 mod log_lines;
 mod metrics;
+mod multitask;
 mod ordinal;
 mod pair_metrics;
 mod pairs;

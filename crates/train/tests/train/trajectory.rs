@@ -19,7 +19,7 @@ const PARTS: usize = 2;
 const GOLDENS: [&str; 3] = ["trajectory", "trajectory-mpnet", "trajectory-modernbert"];
 
 /// What the goldens were made with, in the words of a configuration.
-fn config(golden: &Golden) -> RunConfig {
+pub(crate) fn config(golden: &Golden) -> RunConfig {
     let settings = &golden.json["settings"];
     assert_eq!(settings["total_steps"], STEPS);
     assert_eq!(golden.json["parts_per_step"], PARTS);
@@ -39,7 +39,7 @@ fn config(golden: &Golden) -> RunConfig {
 }
 
 /// All rows, and for each step where its own begin and end.
-fn data(golden: &Golden) -> (Split, Vec<Vec<u32>>) {
+pub(crate) fn data(golden: &Golden) -> (Split, Vec<Vec<u32>>) {
     let (mut sequences, mut topic, mut score) = (Vec::new(), Vec::new(), Vec::new());
     let mut steps = Vec::new();
     for step in 1..=STEPS {

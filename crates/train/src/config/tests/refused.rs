@@ -98,6 +98,33 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ("[encoder]\npooling = []", "expected one or more of \"cls\", \"max\""),
         ("[encoder]\nrandom = 1", "expected true or false, found 1"),
         ("[encoder]\ndropout = 1.0", "from 0 to below 1, found 1.0"),
+        (
+            "[multitask]\nweights = \"equal\"",
+            "`multitask.weights`: expected one of \"sum\", \"log-classes\", \"uncertainty\", \"uw-so\", \
+             \"random\", or a table with a number of at least 0 for each task, found the string \"equal\"",
+        ),
+        ("[multitask]\nweights = { topic = -1 }", "`multitask.weights.topic`: expected a number"),
+        (
+            "[multitask]\nweights = { mood = 1 }",
+            "c.toml:9: `multitask.weights`: expected names of tasks (topic), found \"mood\"",
+        ),
+        (
+            "[multitask]\nweights = \"uw-so\"",
+            "`multitask.weights`: expected two tasks or more, found one",
+        ),
+        (
+            "[multitask]\ngradients = \"upgrad\"",
+            "`multitask.gradients`: expected two tasks or more, found one",
+        ),
+        (
+            "[multitask]\nconflict_every = 9",
+            "`multitask.conflict_every`: expected two tasks or more, found one",
+        ),
+        (
+            "[multitask]\ntemperature = 2",
+            "`multitask.temperature`: applies to `weights = \"uw-so\"` alone",
+        ),
+        ("[multitask]\ngradients = \"mgda\"", "or \"upgrad\", found the string \"mgda\""),
         ("[sampler]\nkind = \"temperature\"", "c.toml:8: `sampler.temperature`: missing"),
         (
             "[sampler]\nkind = \"temperature\"\ntemperature = 0",

@@ -147,7 +147,7 @@ fn five_losses_and_their_gradient_are_those_of_pytorch() {
 }
 
 /// A network with the tasks of [`common::RANDOM_TASKS`], all trained.
-fn random_learner(threads: &Threads, dropout: f32) -> (Learner, RunConfig, Split) {
+pub(crate) fn random_learner(threads: &Threads, dropout: f32) -> (Learner, RunConfig, Split) {
     let mut config = common::config(&format!("{}{TRAIN}", common::RANDOM_TASKS));
     let of_heads = dropout.try_into().unwrap();
     config.tasks.iter_mut().for_each(|task| task.dropout = of_heads);
