@@ -1,9 +1,10 @@
-//! Two hooks: losses weighted by their uncertainty, and cosines between the gradients of tasks.
+//! Two hooks: losses weighted by how fast they fall, and the length of each task's gradient.
 //!
 //!     cargo run --release -p polyhead --example weighting -- config.toml runs/weighted
 //!
 //! Both write their numbers into `metrics.jsonl` and keep their state in the checkpoints of the
-//! run: after Ctrl-C or a kill, the same command continues to the same bits.
+//! run: after Ctrl-C or a kill, the same command continues to the same bits. The methods of
+//! `[multitask]` are such hooks too.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,111 +13,126 @@ use std::process::ExitCode;
 use polyhead::train::{Error, RunPlan};
 use polyhead::{
     Ending, Event, Gradients, Hook, HookedStep, Observer, ParameterGroup, ParameterStore,
-    RunConfig, TaskKind, Trainer,
+    RunConfig, Trainer,
 };
 
-/// Weights by uncertainty: Kendall, Gal and Cipolla 2018, "Multi-Task Learning Using Uncertainty
-/// to Weigh Losses".
+/// Weights by the fall of losses: Liu, Johns and Davison 2019, "End-to-End Multi-Task Learning with
+/// Attention", equation 7 (dynamic weight average).
 ///
-/// Task `t` has a learned `s = log σ²`. The sum `c · exp(-s) · loss + s / 2` is minimized, where
-/// `c` is 1, and 1/2 for a regression. So the weight of its loss is `c · exp(-s)`, and the
-/// gradient of `s` is `1/2 - weight · loss`. The weight of a step needs no loss of that step.
+/// A task's ratio is its mean loss in a window of steps divided by that in the window before. The weights
+/// are the softmax of the ratios divided by a temperature, times the number of tasks: a task whose loss
+/// falls slowly gains weight.
 #[derive(Default)]
-pub(crate) struct UncertaintyWeights {
-    /// Step size of gradient descent on each `s`.
-    rate: f64,
+pub(crate) struct LossRatios {
+    /// Steps of a window.
+    every: u64,
+    temperature: f64,
     names: Vec<String>,
-    /// `c` of each task.
-    factors: Vec<f64>,
-    /// `s` of each task.
-    log_variances: Vec<f64>,
+    /// Sum of losses and number of steps with a label of each task, in this window.
+    sums: Vec<[f64; 2]>,
+    /// Mean loss of each task in the window before; 0 if there is none.
+    before: Vec<f64>,
+    weights: Vec<f64>,
 }
 
-impl UncertaintyWeights {
-    pub(crate) fn new(rate: f64) -> Self {
-        Self { rate, ..Self::default() }
+impl LossRatios {
+    pub(crate) fn new(every: u64, temperature: f64) -> Self {
+        Self { every, temperature, ..Self::default() }
     }
 
-    fn weight(&self, task: usize) -> f64 {
-        self.factors[task] * (-self.log_variances[task]).exp()
+    /// Begins a window.
+    fn turn(&mut self) {
+        let means = self.sums.iter().zip(&self.before);
+        let means =
+            means.map(|([sum, steps], before)| if *steps > 0.0 { sum / steps } else { *before });
+        let means: Vec<f64> = means.collect();
+        if self.before.iter().all(|before| *before > 0.0) {
+            let ratios = means.iter().zip(&self.before).map(|(mean, before)| mean / before);
+            let powers: Vec<f64> = ratios.map(|ratio| (ratio / self.temperature).exp()).collect();
+            let each = powers.iter().sum::<f64>() / powers.len() as f64;
+            self.weights = powers.into_iter().map(|power| power / each).collect();
+        }
+        self.before = means;
+        self.sums.fill([0.0; 2]);
     }
 }
 
-impl Hook for UncertaintyWeights {
+impl Hook for LossRatios {
     fn name(&self) -> &str {
-        "uncertainty"
+        "ratios"
     }
 
     fn begin(&mut self, plan: &RunPlan) {
-        let factor = |kind| if kind == TaskKind::Regression { 0.5 } else { 1.0 };
         self.names = plan.data.tasks.iter().map(|task| task.name.clone()).collect();
-        self.factors = plan.data.tasks.iter().map(|task| factor(task.kind)).collect();
-        self.log_variances = vec![0.0; self.names.len()];
+        let tasks = self.names.len();
+        (self.sums, self.before) = (vec![[0.0; 2]; tasks], vec![0.0; tasks]);
+        self.weights = vec![1.0; tasks];
     }
 
     fn weights(&mut self, _step: u64, weights: &mut [f32]) {
-        for (task, weight) in weights.iter_mut().enumerate() {
+        for (weight, factor) in weights.iter_mut().zip(&self.weights) {
             // On top of the weight in the configuration.
-            *weight *= self.weight(task) as f32;
+            *weight *= *factor as f32;
         }
     }
 
     fn after_step(&mut self, step: &HookedStep) -> Result<ControlFlow<()>, Error> {
-        for (task, found) in step.outcome.tasks.iter().enumerate() {
-            // A task without a label in this step learns nothing about its uncertainty.
+        for ([sum, steps], found) in self.sums.iter_mut().zip(&step.outcome.tasks) {
+            // A task without a label in this step says nothing about its loss.
             if let Some(loss) = found.loss {
-                self.log_variances[task] -= self.rate * (0.5 - self.weight(task) * loss);
+                *sum += loss;
+                *steps += 1.0;
             }
+        }
+        if step.step.is_multiple_of(self.every) {
+            self.turn();
         }
         Ok(ControlFlow::Continue(()))
     }
 
     fn log(&mut self) -> Vec<(String, f64)> {
-        let weights = (0..self.names.len()).map(|task| self.weight(task));
-        self.names.iter().map(|name| format!("weight {name}")).zip(weights).collect()
+        self.names.iter().cloned().zip(self.weights.iter().copied()).collect()
     }
 
     fn save(&self) -> Vec<u8> {
-        to_bytes(&self.log_variances)
+        let sums = self.sums.iter().flatten();
+        to_bytes(&sums.chain(&self.before).chain(&self.weights).copied().collect::<Vec<_>>())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), String> {
-        self.log_variances = from_bytes(state, self.names.len())?;
+        let tasks = self.names.len();
+        let numbers = from_bytes(state, 4 * tasks)?;
+        self.sums = numbers.as_chunks::<2>().0[..tasks].to_vec();
+        self.before = numbers[2 * tasks..3 * tasks].to_vec();
+        self.weights = numbers[3 * tasks..].to_vec();
         Ok(())
     }
 }
 
-/// The mean cosine between the gradients of each pair of tasks, over the parameters that they
-/// share: encoder and modules. Below 0, a step for one task undoes progress of the other.
+/// The mean length of each task's gradient over the parameters that tasks share: encoder and modules.
 #[derive(Default)]
-pub(crate) struct GradientCosines {
-    /// Gradients are compared in every so many steps, since each task costs a backward pass.
+pub(crate) struct GradientLengths {
+    /// Gradients are measured in every so many steps, since each task costs a backward pass.
     every: u64,
-    /// Names of both tasks of each pair.
-    pairs: Vec<(usize, usize)>,
     names: Vec<String>,
-    /// Sum of cosines and number of steps of each pair since the last line of `metrics.jsonl`.
-    sums: Vec<f64>,
+    /// Sum of lengths and number of steps of each task since the last line of `metrics.jsonl`.
+    sums: Vec<[f64; 2]>,
 }
 
-impl GradientCosines {
+impl GradientLengths {
     pub(crate) fn new(every: u64) -> Self {
         Self { every, ..Self::default() }
     }
 }
 
-impl Hook for GradientCosines {
+impl Hook for GradientLengths {
     fn name(&self) -> &str {
-        "cosines"
+        "lengths"
     }
 
     fn begin(&mut self, plan: &RunPlan) {
-        let tasks = &plan.data.tasks;
-        let pairs = (0..tasks.len()).flat_map(|b| (0..b).map(move |a| (a, b)));
-        self.pairs = pairs.collect();
-        let name = |(a, b): &(usize, usize)| format!("{} {}", tasks[*a].name, tasks[*b].name);
-        self.names = self.pairs.iter().map(name).collect();
-        self.sums = vec![0.0; 2 * self.pairs.len()];
+        self.names = plan.data.tasks.iter().map(|task| task.name.clone()).collect();
+        self.sums = vec![[0.0; 2]; self.names.len()];
     }
 
     fn reads_task_gradients(&self, step: u64) -> bool {
@@ -124,14 +140,12 @@ impl Hook for GradientCosines {
     }
 
     fn after_step(&mut self, step: &HookedStep) -> Result<ControlFlow<()>, Error> {
-        if let Some(gradients) = step.task_gradients {
-            for ((a, b), sums) in self.pairs.iter().zip(self.sums.chunks_exact_mut(2)) {
+        if let Some(of_tasks) = step.task_gradients {
+            for (task, [sum, steps]) in self.sums.iter_mut().enumerate() {
                 // Tasks without a label in this step have no gradient.
-                if let (Some(a), Some(b)) = (gradients.get(*a), gradients.get(*b))
-                    && let Some(cosine) = cosine(step.network.store(), a, b)
-                {
-                    sums[0] += cosine;
-                    sums[1] += 1.0;
+                if let Some(gradients) = of_tasks.get(task) {
+                    *sum += length(step.network.store(), gradients);
+                    *steps += 1.0;
                 }
             }
         }
@@ -139,40 +153,28 @@ impl Hook for GradientCosines {
     }
 
     fn log(&mut self) -> Vec<(String, f64)> {
-        let sums = std::mem::replace(&mut self.sums, vec![0.0; 2 * self.pairs.len()]);
-        let means = self.names.iter().cloned().zip(sums.chunks_exact(2));
-        // Pairs that were not compared since the last line have no number in it.
-        means
-            .filter(|(_, sums)| sums[1] > 0.0)
-            .map(|(pair, sums)| (pair, sums[0] / sums[1]))
-            .collect()
+        let sums = std::mem::replace(&mut self.sums, vec![[0.0; 2]; self.names.len()]);
+        let measured = self.names.iter().zip(sums).filter(|(_, [_, steps])| *steps > 0.0);
+        measured.map(|(name, [sum, steps])| (name.clone(), sum / steps)).collect()
     }
 
     fn save(&self) -> Vec<u8> {
-        to_bytes(&self.sums)
+        to_bytes(self.sums.as_flattened())
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), String> {
-        self.sums = from_bytes(state, self.sums.len())?;
+        let numbers = from_bytes(state, 2 * self.names.len())?;
+        self.sums = numbers.as_chunks::<2>().0.to_vec();
         Ok(())
     }
 }
 
-/// The cosine over all parameters that train and belong to no head; `None` if a gradient is 0.
-fn cosine(store: &ParameterStore, a: &Gradients, b: &Gradients) -> Option<f64> {
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (index, entry) in store.entries().iter().enumerate() {
-        if let (false, Some(a), Some(b)) =
-            (matches!(entry.group, ParameterGroup::Head(_)), a.get(index), b.get(index))
-        {
-            for (a, b) in a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b))) {
-                ab += a * b;
-                aa += a * a;
-                bb += b * b;
-            }
-        }
-    }
-    (aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
+/// The length over all parameters that train and belong to no head.
+fn length(store: &ParameterStore, gradients: &Gradients) -> f64 {
+    let entries = store.entries().iter().enumerate();
+    let shared = entries.filter(|(_, entry)| !matches!(entry.group, ParameterGroup::Head(_)));
+    let numbers = shared.filter_map(|(index, _)| gradients.get(index)).flatten();
+    numbers.map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt()
 }
 
 /// All bits of the numbers: text could round them.
@@ -207,8 +209,8 @@ impl Observer for Printer {
 /// The trainer of a configuration with both hooks.
 pub(crate) fn weighted(config: RunConfig) -> Trainer {
     Trainer::new(config)
-        .hook(Box::new(UncertaintyWeights::new(0.02)))
-        .hook(Box::new(GradientCosines::new(2)))
+        .hook(Box::new(LossRatios::new(4, 2.0)))
+        .hook(Box::new(GradientLengths::new(2)))
 }
 
 fn main() -> Result<ExitCode, Error> {

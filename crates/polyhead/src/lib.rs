@@ -95,8 +95,8 @@
 //!
 //! A [`Hook`] takes part in every step: it weights the losses, chooses the rows, reads the gradient
 //! of each task, stops the run. Checkpoints, resuming and the report stay:
-//! `examples/weighting.rs` weights losses by their uncertainty and logs the cosines between the
-//! gradients of tasks.
+//! `examples/weighting.rs` weights losses by how fast they fall and logs the length of each task's
+//! gradient.
 //!
 //! The loop itself can be written by hand, from the parts that [`Trainer`] is made
 //! of: `examples/train_loop.rs` does so with a [`TrainingSession`], whose

@@ -1,4 +1,4 @@
-//! The example of uncertainty weights and gradient cosines: killed and resumed, the same bits.
+//! The example of weights by the fall of losses: killed and resumed, the same bits.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 
 use std::fs;
@@ -123,27 +123,27 @@ fn killed_or_stopped_and_resumed_it_gives_the_same_bits() {
 }
 
 #[test]
-fn weights_follow_the_losses_and_cosines_are_cosines() {
+fn weights_follow_the_fall_of_losses() {
     let place = tempfile::tempdir().unwrap();
     finish(place.path(), false);
     let text = fs::read_to_string(place.path().join("metrics.jsonl")).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let logged: Vec<&Value> = lines.iter().filter(|line| line["hooks"].is_object()).collect();
     assert_eq!(logged.len(), 6);
-    for (line, next) in logged.iter().zip(&logged[1..]) {
-        for (name, factor) in [("topic", 1.0), ("words", 0.5), ("caps", 1.0)] {
-            let key = format!("weight {name}");
-            let weight = |line: &Value| line["hooks"]["uncertainty"][&key].as_f64().unwrap();
-            assert!((0.01..100.0).contains(&(weight(line) / factor)), "{line}");
-            // At rest, the weighted loss is 1/2: above it the weight falls, below it rises.
-            let weighted = weight(line) * next["tasks"][name]["loss"].as_f64().unwrap();
-            if (weighted - 0.5).abs() > 0.2 {
-                assert_eq!(weight(next) < weight(line), weighted > 0.5, "{name}: {line} {next}");
-            }
+    const TASKS: [&str; 3] = ["topic", "words", "caps"];
+    let of = |line: &Value, hook: &str| {
+        TASKS.map(|task| line["hooks"][hook][task].as_f64().unwrap_or(f64::NAN))
+    };
+    assert_eq!(of(logged[0], "ratios"), [1.0; 3], "the first window has none before it");
+    for two in logged.windows(2) {
+        // A line of progress is as long as a window.
+        let loss = |line: &Value, task: &str| line["tasks"][task]["loss"].as_f64().unwrap();
+        let ratios = TASKS.map(|task| loss(two[1], task) / loss(two[0], task));
+        let powers = ratios.map(|ratio| (ratio / 2.0).exp());
+        for (weight, power) in of(two[1], "ratios").iter().zip(powers) {
+            let expected = 3.0 * power / powers.iter().sum::<f64>();
+            assert!((weight - expected).abs() < 1e-9, "{weight}, not {expected}");
         }
-        for pair in ["topic words", "topic caps", "words caps"] {
-            let cosine = line["hooks"]["cosines"][pair].as_f64().unwrap();
-            assert!((-1.0..=1.0).contains(&cosine), "{line}");
-        }
+        assert!(of(two[1], "lengths").iter().all(|length| *length > 0.0), "{}", two[1]);
     }
 }
