@@ -84,7 +84,9 @@ fn map(
 
 /// A cosine, the darker the further from 0.
 fn shaded(row: &str, step: u64, cosine: Option<f64>) -> Markup {
-    let Some(cosine) = cosine else { return html! { td {} } };
+    let Some(cosine) = cosine.filter(|cosine| cosine.is_finite()) else { return html! { td {} } };
+    // As it is written, and 0 without a sign.
+    let cosine = (100.0 * cosine.clamp(-1.0, 1.0)).round() / 100.0 + 0.0;
     let text = format!("{cosine:.2}");
     let title = format!("{}, step {}: {text}", plain(row), grouped(step));
     let shade = (cosine.abs() * SHADES).ceil().clamp(1.0, SHADES);

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use polyhead_report::{draw_page, write_page};
 use polyhead_train::{
-    Curves, DevPoint, OrdinalCounter, RunReport, SpanScores, TaskMetrics, TrainPoint,
+    ConflictReport, Curves, DevPoint, OrdinalCounter, PairConflict, RunReport, SpanScores,
+    TaskMetrics, TrainPoint,
 };
 use serde_json::Value;
 
@@ -84,6 +85,29 @@ fn tagging_shows_its_score_on_raw_text() {
     let (_, after) = page.split_once(row).expect("a row of the scores");
     let (cells, _) = after.split_once("</tr>").expect("its end");
     assert!(cells.contains("37.5"), "{cells}");
+}
+
+#[test]
+fn gradients_of_tasks_are_a_map_of_layers_and_steps() {
+    let mut report = sample();
+    assert!(!draw_page(&report).contains("Agreement of tasks"));
+    let steps: Vec<u64> = (1..=60).map(|point| 50 * point).collect();
+    let layer = |cosine: f64| vec![Some(cosine); 60];
+    // The second layer has fewer points than the record says.
+    let groups = vec![("layers.0".to_owned(), layer(-0.5)), ("layers.1".to_owned(), vec![None; 2])];
+    let pair = PairConflict { tasks: ("topic".to_owned(), "<b>".to_owned()), groups };
+    let joint = vec![("topic".to_owned(), layer(0.75))];
+    report.conflict = Some(ConflictReport { steps, pairs: vec![pair], joint });
+    let page = draw_page(&report);
+    let tags = well_formed(&page);
+    assert!(tags.ids.contains("conflict") && page.contains("href=\"#conflict\""));
+    for words in ["topic and &lt;b&gt;: cosine", "layers.0, step 3,000: -0.50", "\"r6\"", "\"w4\""]
+    {
+        assert!(page.contains(words), "{words}");
+    }
+    // First and last step, and no more columns than can be read.
+    let (_, map) = page.split_once("topic and &lt;b&gt;: cosine").expect("the map");
+    assert_eq!(map.split_once("</thead>").expect("its head").0.matches("<th scope").count(), 24);
 }
 
 #[test]
