@@ -23,6 +23,12 @@ HERE = Path(__file__).resolve().parent
 SIDES = ["polyhead", "torch"]
 #: The five degrees of sst5, which its authors cut from a scale, as numbers again.
 DEGREES = {"very negative": 0, "negative": 1, "neutral": 2, "positive": 3, "very positive": 4}
+#: Sets with a field that this script makes of another one: its name, and its value in a row.
+MADE = {
+    "sst5": ("degree", lambda row: DEGREES[row["sentiment"]]),
+    # Six classes, from 0 to 5.
+    "stsb": ("closeness", lambda row: str(round(row["score"]))),
+}
 
 
 @dataclass
@@ -53,7 +59,6 @@ def pairs(data: str, field: str) -> Recipe:
     return Recipe(data, task, [(field, "accuracy", "accuracy")], epochs=2, max_length=128, text=["text_a", "text_b"])
 
 
-RTE = pairs("rte", "entailment")
 RECIPES = {
     "trec": Recipe("trec", [("coarse", "classification", "coarse")], [("coarse", "accuracy", "accuracy")], epochs=4),
     "trec-short": Recipe("trec", [("coarse", "classification", "coarse")], [("coarse", "accuracy", "accuracy")], epochs=2, lr=5e-5),
@@ -98,8 +103,8 @@ RECIPES = {
         lr=5e-5,
     ),
     "mrpc": pairs("mrpc", "paraphrase"),
-    "rte": RTE,
-    "rte-separate": replace(RTE, separate=True),
+    "rte": pairs("rte", "entailment"),
+    "stsb-separate": replace(pairs("stsb", "closeness"), separate=True),
     "demo-topic": Recipe(
         "demo", [("topic", "classification", "topic")], [("topic", "accuracy", "topic accuracy")], epochs=3, lr=5e-5
     ),
@@ -189,7 +194,7 @@ class Bench:
     def files(self, recipe: Recipe) -> dict[str, Path]:
         source = self.arguments.data.resolve() / recipe.data
         files = {part: source / f"{part}.jsonl" for part in ("train", "dev", "test")}
-        if recipe.data == "sst5" or recipe.rows:
+        if recipe.data in MADE or recipe.rows:
             files = {part: self.rewritten(file, recipe.data, recipe.rows if part == "train" else None) for part, file in files.items()}
         return files
 
@@ -198,8 +203,9 @@ class Bench:
         self.work.mkdir(parents=True, exist_ok=True)
         out = self.work / f"{data}-{file.name}"
         found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()[:rows]]
-        if data == "sst5":
-            found = [row | {"degree": DEGREES[row["sentiment"]]} for row in found]
+        if data in MADE:
+            field, value = MADE[data]
+            found = [row | {field: value(row)} for row in found]
         out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found), encoding="utf-8")
         return out
 
