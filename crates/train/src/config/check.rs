@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::tasks::{kinds_with_key, metric_names, rules};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 22] = [
+const OF_SOME_KINDS: [&str; 25] = [
     "labels",
     "label_matching",
     "separator",
@@ -33,6 +33,9 @@ const OF_SOME_KINDS: [&str; 22] = [
     "words",
     "loss",
     "teacher",
+    "teacher_task",
+    "teacher_weight",
+    "anneal",
     "scale",
     "symmetric",
     "margin",
@@ -239,6 +242,7 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         let problem = "missing; expected the folder or the name of the model that is followed";
         return Err(section.error("teacher", problem));
     }
+    check_teacher(task, section)?;
     let losses = rules(task.kind).vector_losses();
     if let Some(loss) = task.loss.filter(|loss| !losses.contains(loss)) {
         let names: Vec<String> = losses.iter().map(|loss| format!("{:?}", loss.name())).collect();
@@ -261,6 +265,22 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     {
         let problem = "applies to `input = \"pooled\"`: the embedding is the encoder's own";
         return Err(section.error(key, problem));
+    }
+    Ok(())
+}
+
+/// Keys about a teacher apply where there is one, and one of two ways to weigh it.
+fn check_teacher(task: &TaskSettings, section: &Section) -> Result<(), Error> {
+    let keys = ["teacher_task", "teacher_weight", "anneal"];
+    if let Some(key) = keys.into_iter().find(|key| section.has(key) && task.teacher.is_none()) {
+        return Err(section.error(key, "applies beside `teacher`, found none"));
+    }
+    if task.teacher.is_some() && task.keep.is_some() {
+        return Err(section.error("keep", "applies without `teacher`, found both"));
+    }
+    if task.anneal == Some(true) && task.teacher_weight.is_some() {
+        let problem = "applies without `anneal`, which lets it fall from 1 to 0";
+        return Err(section.error("teacher_weight", problem));
     }
     Ok(())
 }

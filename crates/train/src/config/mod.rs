@@ -209,8 +209,14 @@ settings! {
         pair_product: Option<bool> = None,
         /// The loss: `"cosent"` or `"cosine"` for similarity, `"multiple-negatives"` or `"triplet"` for retrieval, `"mean-squared-error"` of vectors or `"kl"` or `"margin-mse"` of scores for distillation. Absent: the first of these.
         loss: Option<VectorLoss> = None,
-        /// The folder, run or name of the model whose vectors, or whose scores of pairs, are followed, for distillation.
+        /// The folder, run or name of the model that is followed: for distillation its vectors, or its scores of pairs; for other kinds the answers of its head, beside the labels.
         teacher: Option<String> = None,
+        /// The task of the teacher that is followed. Absent: that of the same name.
+        teacher_task: Option<String> = None,
+        /// The share of the distance to the teacher's answers in the loss; the rest is that of the labels. Absent: 0.5.
+        teacher_weight: Option<Share> = None,
+        /// Let the teacher's share fall from 1 to 0 over the run, in place of `teacher_weight`. Absent: as `false`.
+        anneal: Option<bool> = None,
         /// The factor of cosines in the losses `cosent` and `multiple-negatives`, and of dot products in `kl` and `margin-mse`. Absent: 20, or 1 for distillation.
         scale: Option<Positive> = None,
         /// Find the query of each passage as well, in the loss `multiple-negatives`. Absent: as `false`.

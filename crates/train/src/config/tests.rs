@@ -72,6 +72,8 @@ const FULL: &str = r#"
     separator = ";"
     empty = "none"
     positive_weights = "balanced"
+    teacher = "teacher"
+    anneal = true
     [[task]]
     name = "entities"
     kind = "tokens"
@@ -82,6 +84,9 @@ const FULL: &str = r#"
     kind = "regression"
     standardize = true
     range = [0.1, 5]
+    teacher = "teacher"
+    teacher_task = "cost"
+    teacher_weight = 0.25
     [train]
     best = "topic.accuracy"
     betas = [0.8, 0.95]

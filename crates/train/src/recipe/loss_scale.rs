@@ -38,7 +38,7 @@ pub(crate) fn starting_losses(
             normaliser += objective.normaliser(&targets);
         }
         let loss = sum / normaliser;
-        let is_new = !objective.distills && !known[task];
+        let is_new = objective.label_share() > 0.0 && !known[task];
         (is_new && loss.is_finite() && loss > 0.0).then_some(loss)
     };
     objectives.iter().enumerate().map(loss).collect()

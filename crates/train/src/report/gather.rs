@@ -163,8 +163,12 @@ impl Run<'_> {
         if self.plan.known[task] && !settings.kind.compares() {
             remarks.push("starts from the head of the starting model".to_owned());
         }
-        if self.learner.objectives[task].distills {
-            remarks.push("held to the starting model's answers".to_owned());
+        match (&settings.teacher, self.learner.objectives[task].teacher) {
+            (Some(teacher), Some(_)) => {
+                remarks.push(format!("also learns the answers of {teacher}"))
+            }
+            (None, Some(_)) => remarks.push("held to the starting model's answers".to_owned()),
+            _ => {}
         }
         if let Some(scale) = spec.target {
             remarks.push(format!("learns its targets standardized, {scale}"));

@@ -8,6 +8,7 @@ use crate::data::Part;
 use crate::error::Error;
 use crate::evaluate::{Answers, EvalRequest, criterion, deciding_loss};
 use crate::run::events::{Evaluated, Event};
+use crate::run::head_teacher::{head_answers, teacher_of};
 use crate::run::{Emit, Run};
 use crate::tasks::TaskMetrics;
 
@@ -46,8 +47,18 @@ impl Run<'_> {
                 .tasks
                 .iter()
                 .copied()
-                .filter(|task| self.learner.objectives[*task].distills)
+                .filter(|task| self.learner.objectives[*task].teacher.is_some())
                 .collect();
+            let (taught, held): (Vec<usize>, Vec<usize>) = held
+                .into_iter()
+                .partition(|task| teacher_of(&self.plan.config.tasks[*task]).is_some());
+            for task in taught {
+                let settings = &self.plan.config.tasks[task];
+                let labels = &self.plan.data.tasks[task].labels;
+                let target = self.learner.objectives[task].target;
+                let train = &self.plan.data.sources[source].train;
+                self.teachers[task] = head_answers(settings, labels, target, train, self.threads)?;
+            }
             if !held.is_empty()
                 && let Some(mut answers) = self.answers(source, Part::Train, false)?
             {

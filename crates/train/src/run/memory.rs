@@ -56,7 +56,8 @@ fn answers(plan: &RunPlan) -> u64 {
     let tasks = plan.data.tasks.iter().enumerate();
     tasks.fold(0, |sum: u64, (task, data)| {
         let source = &plan.data.sources[data.source];
-        let held = if plan.objectives[task].distills { of_split(&source.train, task) } else { 0 };
+        let held =
+            if plan.objectives[task].teacher.is_some() { of_split(&source.train, task) } else { 0 };
         [of_split(&source.dev, task), of_split(&source.test, task), held]
             .into_iter()
             .fold(sum, u64::saturating_add)

@@ -3,6 +3,7 @@
 mod plan;
 mod heads;
 mod teachers;
+mod head_teacher;
 mod text_tokenizer;
 mod notices;
 mod contrast;
@@ -86,8 +87,8 @@ pub(crate) struct Run<'a> {
     /// Seconds in the steps of the window.
     window_seconds: f64,
     pub(crate) caches: StateCaches,
-    /// One per task: the starting model's logits for the training rows, where the
-    /// task is held to them.
+    /// One per task: the logits of its teacher, or of the starting model that it is held to, for the
+    /// training rows.
     teachers: Vec<Vec<f32>>,
     /// In force now.
     trainable: Vec<bool>,
@@ -243,6 +244,7 @@ impl<'a> Run<'a> {
         let weights = self.hooks.weights(step, weights, &self.plan.data)?;
         for (objective, weight) in self.learner.objectives.iter_mut().zip(&weights) {
             objective.weight = *weight;
+            objective.begin_step(step, self.plan.total_steps);
         }
         self.learner.keep_task_gradients(self.hooks.read_task_gradients(step));
         let source = &self.plan.data.sources[drawn.source];

@@ -16,6 +16,7 @@ use crate::evaluate::choosing_metrics;
 use crate::freeze::FreezePlan;
 use crate::recipe;
 use crate::run::contrast::Contrast;
+use crate::run::head_teacher::check_head_teachers;
 use crate::run::heads::{check_teachers, heads, pair_reading, pooling, with_dropouts};
 use crate::run::notices::notices;
 use crate::run::plan::RunPlan;
@@ -85,6 +86,7 @@ impl Prepared {
         let (mut config, mut recipe) = recipe::resolve(&config, &folder, &data)?;
         let report = DataReport::of(&data, &choosing_metrics(&config));
         check_teachers(&config, &data)?;
+        check_head_teachers(&config, &data)?;
         check_layers(&config, &folder)?;
         ask_teachers(&config, &mut data, threads)?;
         check_rows(&config, &data)?;

@@ -37,15 +37,16 @@ impl<'a> TrainingSession<'a> {
     /// Reads the model and the data that a configuration names.
     ///
     /// # Errors
-    /// As [`Prepared::new`]; [`ErrorKind::Config`] for a task with `keep = "distill"`, which
-    /// needs the starting model's answers to all rows, for `train.contrast_steps` and for methods of
+    /// As [`Prepared::new`]; [`ErrorKind::Config`] for a task with a `teacher` or
+    /// `keep = "distill"`, which need the answers of a model to all rows, for `train.contrast_steps` and for methods of
     /// `[multitask]`.
     pub fn new(config: &RunConfig, threads: &'a Threads) -> Result<Self, Error> {
         let prepared = Prepared::new(config, threads)?;
-        if let Some(task) = prepared.plan.objectives.iter().position(|task| task.distills) {
+        if let Some(task) = prepared.plan.objectives.iter().position(|task| task.teacher.is_some())
+        {
             let message = format!(
-                "task `{}`: keep = \"distill\": expected a task that learns from labels, since \
-                 only `Trainer` computes the starting model's answers",
+                "task `{}`: expected a task that learns from labels, since only `Trainer` computes \
+                 the answers of a teacher or of the starting model",
                 config.tasks[task].name
             );
             return Err(Error::new(ErrorKind::Config, message));
@@ -120,11 +121,12 @@ impl<'a> TrainingSession<'a> {
         if !batch.packed.is_active(task) {
             return Ok(TaskStep::default());
         }
-        let (sum, accuracy) = self
+        let (sums, accuracy) = self
             .learner
             .loss(&batch.packed, 0, task)
             .map_err(|error| self.locate(error, batch, &[task]))?;
-        Ok(TaskStep { loss: Some(sum / batch.packed.normaliser(task)), accuracy })
+        let loss = batch.packed.mean(task, &self.learner.objectives[task], sums);
+        Ok(TaskStep { loss, accuracy })
     }
 
     /// Computes the gradients of all parameters that train, after the loss of every task.

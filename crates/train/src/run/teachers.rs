@@ -1,4 +1,4 @@
-//! The answers of teachers to all rows, once, before the first step.
+//! The answers of teachers of vectors to all rows, once, before the first step.
 //!
 //! They are kept in memory. A run that is resumed asks again: the answers of the same teacher have the
 //! same bits.
@@ -24,7 +24,7 @@ pub(super) fn ask_teachers(
 ) -> Result<(), Error> {
     let tasks = config.tasks.len();
     for (index, task) in config.tasks.iter().enumerate() {
-        let Some(name) = &task.teacher else { continue };
+        let Some(name) = task.teacher.as_ref().filter(|_| task.kind.compares()) else { continue };
         let in_task = |error: polyhead_model::Error| {
             let message = format!("task `{}`: teacher `{name}`: {error}", task.name);
             Error::with_source(ErrorKind::Model, message, error)

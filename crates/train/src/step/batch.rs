@@ -14,8 +14,7 @@ pub struct StepBatch<'a> {
     pub rows: &'a [u32],
     /// Indices of the tasks that the rows have labels for.
     pub tasks: &'a [usize],
-    /// One per task: the starting model's logits for all rows (words) of the split if the task
-    /// is distilled from them; else empty.
+    /// One per task: a teacher's logits for all rows (words) of the split; empty without one.
     pub teachers: &'a [Vec<f32>],
     /// Smallest number of parts (micro-batches) that the step is cut into.
     pub accumulation: usize,
@@ -35,15 +34,38 @@ struct TaskTargets {
     parts: Vec<PartTargets>,
     /// One flag per part: true if it has labels. Empty for a task that compares the vectors of all.
     in_part: Vec<bool>,
+    /// The number that the sum of losses of labels is divided by.
     normaliser: f64,
+    /// The number that the sum of distances to a teacher is divided by.
+    teacher_normaliser: f64,
 }
 
 /// Targets of a task in one part of a step.
-pub(crate) enum PartTargets {
-    /// Labels of the data.
-    Labels(TaskLabels),
-    /// Logits of the starting model.
-    Teacher(Vec<f32>),
+pub(crate) struct PartTargets {
+    /// Labels of the data; `None` where a teacher stands for them.
+    pub(crate) labels: Option<TaskLabels>,
+    /// Logits of a teacher.
+    pub(crate) teacher: Option<Vec<f32>>,
+}
+
+/// The loss of a task: sums over rows.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LossSums {
+    /// The losses of labels.
+    pub(crate) labels: f64,
+    /// The distances to a teacher's answers.
+    pub(crate) teacher: f64,
+}
+
+impl LossSums {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.labels += other.labels;
+        self.teacher += other.teacher;
+    }
+
+    pub(crate) fn is_finite(self) -> bool {
+        self.labels.is_finite() && self.teacher.is_finite()
+    }
 }
 
 impl PackedStep {
@@ -78,7 +100,7 @@ impl PackedStep {
         // Heads of the starting model without a task come behind those of the tasks.
         let mut active = vec![false; heads];
         for (active, targets) in active.iter_mut().zip(&tasks) {
-            *active = targets.normaliser > 0.0;
+            *active = targets.is_active();
         }
         Self { parts, active, tasks }
     }
@@ -90,7 +112,7 @@ impl PackedStep {
 
     /// Returns true if the task has a label in this step.
     pub(crate) fn is_active(&self, task: usize) -> bool {
-        self.tasks[task].normaliser > 0.0
+        self.tasks[task].is_active()
     }
 
     /// Indices of the tasks that have a gradient in this part of the step.
@@ -100,9 +122,25 @@ impl PackedStep {
         })
     }
 
-    /// The number that the task's sum of losses over all parts is divided by.
-    pub(crate) fn normaliser(&self, task: usize) -> f64 {
-        self.tasks[task].normaliser
+    /// The numbers that the task's sums over all parts are divided by: of losses of labels, and of
+    /// distances to a teacher.
+    pub(crate) fn normalisers(&self, task: usize) -> (f64, f64) {
+        (self.tasks[task].normaliser, self.tasks[task].teacher_normaliser)
+    }
+
+    /// The mean loss of a task over the step; `None` without a label and a teacher.
+    pub(crate) fn mean(&self, task: usize, objective: &Objective, sums: LossSums) -> Option<f64> {
+        let (labels, teacher) = self.normalisers(task);
+        let part = |sum: f64, normaliser: f64, share: f32| match (normaliser > 0.0, share) {
+            (false, _) => None,
+            (true, 1.0) => Some(sum / normaliser),
+            (true, share) => Some(f64::from(share) * sum / normaliser),
+        };
+        let of_labels = part(sums.labels, labels, objective.label_share());
+        match (of_labels, part(sums.teacher, teacher, objective.teacher_share())) {
+            (Some(labels), Some(teacher)) => Some(labels + teacher),
+            (one, other) => one.or(other),
+        }
     }
 
     /// The loss and gradient of a task that compares the vectors of all texts of the step.
@@ -153,19 +191,23 @@ impl TaskTargets {
             return targets;
         }
         for part in parts {
-            let (found, of_part) = if objective.distills {
-                let (logits, rows) = teacher_logits(&batch.teachers[task], objective, part);
-                (PartTargets::Teacher(logits), objective.teacher_normaliser(rows))
-            } else {
-                let labels = part.targets(batch.split, task);
-                let of_part = objective.normaliser(&labels);
-                (PartTargets::Labels(labels), of_part)
-            };
-            targets.normaliser += of_part;
-            targets.in_part.push(of_part > 0.0);
-            targets.parts.push(found);
+            let labels = (objective.label_share() > 0.0).then(|| part.targets(batch.split, task));
+            let of_labels = labels.as_ref().map_or(0.0, |labels| objective.normaliser(labels));
+            let teacher = (objective.teacher_share() > 0.0)
+                .then(|| teacher_logits(&batch.teachers[task], objective, part));
+            let rows = teacher.as_ref().map_or(0, |(_, rows)| *rows);
+            let of_teacher = if rows > 0 { objective.teacher_normaliser(rows) } else { 0.0 };
+            targets.normaliser += of_labels;
+            targets.teacher_normaliser += of_teacher;
+            targets.in_part.push(of_labels + of_teacher > 0.0);
+            let teacher = teacher.map(|(logits, _)| logits);
+            targets.parts.push(PartTargets { labels, teacher });
         }
         targets
+    }
+
+    fn is_active(&self) -> bool {
+        self.normaliser > 0.0 || self.teacher_normaliser > 0.0
     }
 }
 
@@ -176,7 +218,8 @@ fn rows_by_labels(batch: &StepBatch, objectives: &[Objective]) -> Vec<Vec<u32>> 
         let has_label = |task: &usize| {
             let objective = &objectives[*task];
             let labels = || labels_of(batch.split, *task, [*row as usize].into_iter());
-            objective.distills || objective.compares() || objective.normaliser(&labels()) > 0.0
+            let is_answered = objective.teacher_share() > 0.0 || objective.compares();
+            is_answered || objective.normaliser(&labels()) > 0.0
         };
         let tasks: Vec<bool> = batch.tasks.iter().map(has_label).collect();
         match groups.iter_mut().find(|(of_group, _)| *of_group == tasks) {
@@ -187,7 +230,7 @@ fn rows_by_labels(batch: &StepBatch, objectives: &[Objective]) -> Vec<Vec<u32>> 
     groups.into_iter().map(|(_, rows)| rows).collect()
 }
 
-/// The starting model's logits for a part, and for how many rows (words) they are.
+/// A teacher's logits for a part, and for how many rows (words) they are.
 fn teacher_logits(teacher: &[f32], objective: &Objective, part: &PackedRows) -> (Vec<f32>, usize) {
     let outputs = objective.outputs();
     let rows: Vec<usize> = if objective.kind().reads_words() {

@@ -11,7 +11,7 @@ use polyhead_model::{Depth, Gradients, Mode, Network, Pass, TrainableLayout};
 use crate::data::Split;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::keep_states;
-use crate::step::batch::{PackedStep, PartTargets, StepBatch};
+use crate::step::batch::{LossSums, PackedStep, PartTargets, StepBatch};
 use crate::step::control::{StepControl, Uncontrolled};
 use crate::step::optimizer::{AdamW, Update};
 use crate::step::packed_rows::{PART_TOKENS, PackedRows};
@@ -58,13 +58,13 @@ pub struct StepRates<'a> {
 struct Ahead {
     /// One per task: the vectors of all parts, of a task that compares them.
     vectors: Vec<Vec<f32>>,
-    /// One per task: the sum of losses of the other tasks, without their weights.
-    sums: Vec<f64>,
+    /// One per task: the sums of losses of the other tasks, without their weights.
+    sums: Vec<LossSums>,
 }
 
 impl Ahead {
     fn new(tasks: usize) -> Self {
-        Self { vectors: vec![Vec::new(); tasks], sums: vec![0.0; tasks] }
+        Self { vectors: vec![Vec::new(); tasks], sums: vec![LossSums::default(); tasks] }
     }
 }
 
@@ -245,7 +245,7 @@ impl Learner {
     ) -> Result<StepOutcome, Error> {
         let packed = self.pack_by_labels(batch, PART_TOKENS, control.mixes_gradients());
         let mixes = control.mixes_gradients() && packed.active_tasks().nth(1).is_some();
-        let mut sums = vec![0.0; self.objectives.len()];
+        let mut sums = vec![LossSums::default(); self.objectives.len()];
         let mut accuracies = vec![RunningAccuracy::default(); sums.len()];
         let gradient_norm = threads.cpu(self.network.isa(), |cpu| {
             self.clear_gradients(cpu);
@@ -278,7 +278,7 @@ impl Learner {
                     let (sum, accuracy) = self.loss(&packed, part, task).map_err(|error| {
                         self.locate(error, step, &[task], &packed.parts[part].rows, batch.split)
                     })?;
-                    sums[task] += sum;
+                    sums[task].add(sum);
                     accuracies[task].merge(accuracy);
                 }
                 if !mixes {
@@ -298,7 +298,7 @@ impl Learner {
         })?;
         let tasks: Vec<TaskStep> = (0..sums.len())
             .map(|task| TaskStep {
-                loss: packed.is_active(task).then(|| sums[task] / packed.normaliser(task)),
+                loss: packed.mean(task, &self.objectives[task], sums[task]),
                 accuracy: accuracies[task],
             })
             .collect();
@@ -384,7 +384,7 @@ impl Learner {
             if self.objectives[task].compares() {
                 ahead.vectors[task].extend_from_slice(self.pass.logits(task));
             } else if control.reads_losses() {
-                ahead.sums[task] += self.weighted_loss(packed, part, task, 1.0).0;
+                ahead.sums[task].add(self.weighted_loss(packed, part, task, 1.0).0);
             }
         }
     }
@@ -413,8 +413,10 @@ impl Learner {
             return Ok(());
         }
         let loss = |task: usize| {
-            let sum = self.comparisons[task].as_ref().map_or(ahead.sums[task], |of| of.sum);
-            packed.is_active(task).then(|| sum / packed.normaliser(task))
+            let of_vectors = self.comparisons[task].as_ref();
+            let of_vectors = of_vectors.map(|of| LossSums { labels: of.sum, teacher: 0.0 });
+            let sums = of_vectors.unwrap_or(ahead.sums[task]);
+            packed.mean(task, &self.objectives[task], sums)
         };
         let losses: Vec<Option<f64>> = tasks.map(loss).collect();
         // A loss that is not finite ends the step later, with its task and rows.
@@ -445,7 +447,7 @@ impl Learner {
         Ok(())
     }
 
-    /// The loss of an active task after the [`forward`](Self::forward) of a part: its sum over
+    /// The loss of an active task after the [`forward`](Self::forward) of a part: its sums over
     /// the rows and the accuracy of the answers. Leaves the gradient of what it reads in the pass.
     ///
     /// # Errors
@@ -455,13 +457,13 @@ impl Learner {
         packed: &PackedStep,
         part: usize,
         task: usize,
-    ) -> Result<(f64, RunningAccuracy), Error> {
-        let (sum, accuracy) = self.weighted_loss(packed, part, task, self.objectives[task].weight);
-        if !sum.is_finite() {
-            let message = format!("expected a finite loss, found {sum}");
+    ) -> Result<(LossSums, RunningAccuracy), Error> {
+        let (sums, accuracy) = self.weighted_loss(packed, part, task, self.objectives[task].weight);
+        if !sums.is_finite() {
+            let message = format!("expected a finite loss, found {}", sums.labels + sums.teacher);
             return Err(Error::new(ErrorKind::NotFinite, message));
         }
-        Ok((sum, accuracy))
+        Ok((sums, accuracy))
     }
 
     /// As [`loss`](Self::loss), with another weight of the task, and without a check of the sum.
@@ -471,7 +473,7 @@ impl Learner {
         part: usize,
         task: usize,
         weight: f32,
-    ) -> (f64, RunningAccuracy) {
+    ) -> (LossSums, RunningAccuracy) {
         let objective = &self.objectives[task];
         let (logits, dlogits) = self.pass.logits_and_gradient(task);
         if objective.compares() {
@@ -480,20 +482,30 @@ impl Learner {
             let width = logits.len() / packed.parts[part].sequences.len().max(1);
             comparison.write_gradient(before * width, weight, dlogits);
             // The sum of all parts belongs to none of them.
-            return (if part == 0 { comparison.sum } else { 0.0 }, RunningAccuracy::default());
+            let labels = if part == 0 { comparison.sum } else { 0.0 };
+            return (LossSums { labels, teacher: 0.0 }, RunningAccuracy::default());
         }
-        let factor = mean_factor(weight, packed.normaliser(task));
+        let PartTargets { labels, teacher } = packed.targets(part, task);
+        let (of_labels, of_teacher) = packed.normalisers(task);
         let mut accuracy = RunningAccuracy::default();
-        let sum = match packed.targets(part, task) {
-            PartTargets::Labels(targets) => {
-                objective.count(&mut accuracy, logits, targets);
-                objective.loss(logits, targets, factor, dlogits)
+        let mut sums = LossSums::default();
+        let has_labels = labels.is_some() && of_labels > 0.0;
+        if let Some(labels) = labels.as_ref().filter(|_| has_labels) {
+            objective.count(&mut accuracy, logits, labels);
+            let factor = mean_factor(weight * objective.label_share(), of_labels);
+            sums.labels = objective.loss(logits, labels, factor, dlogits);
+        }
+        if let Some(teacher) = teacher {
+            let factor = mean_factor(weight * objective.teacher_share(), of_teacher);
+            if has_labels {
+                let mut dteacher = vec![0.0; dlogits.len()];
+                sums.teacher = objective.teacher_loss(logits, teacher, factor, &mut dteacher);
+                dlogits.iter_mut().zip(dteacher).for_each(|(to, from)| *to += from);
+            } else {
+                sums.teacher = objective.teacher_loss(logits, teacher, factor, dlogits);
             }
-            PartTargets::Teacher(teacher) => {
-                objective.teacher_loss(logits, teacher, factor, dlogits)
-            }
-        };
-        (sum, accuracy)
+        }
+        (sums, accuracy)
     }
 
     /// Adds the gradients of a part to those of each task. It leaves gradients of logits in the pass that

@@ -37,7 +37,7 @@ impl TaskRules for Distillation {
     }
 
     fn own_keys(&self) -> &'static [&'static str] {
-        &["loss", "scale", "teacher"]
+        &["loss", "scale"]
     }
 
     fn vector_losses(&self) -> &'static [VectorLoss] {

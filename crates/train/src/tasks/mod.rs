@@ -52,7 +52,7 @@ pub use metric::{
     Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric, larger_is_better,
     main_metric, metric_names, pearson, spans, spearman,
 };
-pub use objective::Objective;
+pub use objective::{Objective, TeacherShare};
 pub(crate) use regression::near_zero;
 pub(crate) use targets::{answered, answered_texts, targets};
 pub use thresholds::{best_thresholds, given_labels};
@@ -280,7 +280,8 @@ pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
     let applies = |kind: &TaskKind| match key {
         "labels" => kind.has_labels(),
         "pooling" | "input" => !kind.reads_words() && !kind.compares(),
-        "hidden" | "keep" => !kind.compares(),
+        "hidden" | "keep" | "teacher_task" | "teacher_weight" | "anneal" => !kind.compares(),
+        "teacher" => !kind.compares() || *kind == TaskKind::Distillation,
         "pair" | "pair_product" => !kind.reads_words() && !kind.compares(),
         "words" => kind.reads_words(),
         key => rules(*kind).own_keys().contains(&key),

@@ -12,6 +12,30 @@ use crate::tasks::loss::{CrossEntropy, distillation, distillation_normaliser};
 use crate::tasks::metric::RunningAccuracy;
 use crate::tasks::{ComparisonOptions, Labelled, rules};
 
+/// How much of a task's loss is the distance to a teacher's answers; the rest is the loss of labels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TeacherShare {
+    /// The share now, from 0 to 1.
+    pub share: f32,
+    /// True if it falls from 1 to 0 over the run (Clark et al., 2019, "BAM! Born-Again Multi-Task Networks
+    /// for Natural Language Understanding", section 3.2).
+    pub anneals: bool,
+}
+
+impl TeacherShare {
+    /// A teacher in place of labels.
+    pub const ALL: Self = Self { share: 1.0, anneals: false };
+
+    fn of(settings: &TaskSettings) -> Option<Self> {
+        if settings.keep == Some(Keep::Distill) {
+            return Some(Self::ALL);
+        }
+        let has_teacher = settings.teacher.is_some() && !settings.kind.compares();
+        let share = settings.teacher_weight.map_or(0.5, |given| given.get());
+        has_teacher.then_some(Self { share, anneals: settings.anneal == Some(true) })
+    }
+}
+
 /// The loss of one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
@@ -22,8 +46,8 @@ pub struct Objective {
     outputs: usize,
     cross_entropy: CrossEntropy,
     positive_weights: Option<Vec<f32>>,
-    /// True if the starting model's answers stand in for labels.
-    pub distills: bool,
+    /// How much of the loss is the distance to a teacher's answers; `None` without one.
+    pub teacher: Option<TeacherShare>,
     /// Options of a kind that compares vectors.
     comparison: Option<ComparisonOptions>,
     /// Scale of a regression's targets, [`HeadSpec::target`]: the
@@ -42,7 +66,7 @@ impl Objective {
             outputs,
             cross_entropy: CrossEntropy::default(),
             positive_weights: None,
-            distills: false,
+            teacher: None,
             comparison: rules(kind).comparison(&TaskSettings::default()),
             target: None,
         }
@@ -97,10 +121,29 @@ impl Objective {
                 label_smoothing: settings.label_smoothing.get(),
             },
             positive_weights,
-            distills: settings.keep == Some(Keep::Distill),
+            teacher: TeacherShare::of(settings),
             comparison: rules(settings.kind).comparison(settings),
             ..Self::new(settings.kind, outputs)
         })
+    }
+
+    /// Sets the teacher's share, if it changes from step to step.
+    ///
+    /// - `step`: number of the step, counted from 1, of `steps`
+    pub(crate) fn begin_step(&mut self, step: u64, steps: u64) {
+        if let Some(teacher) = self.teacher.as_mut().filter(|teacher| teacher.anneals) {
+            teacher.share = (1.0 - (step - 1) as f64 / steps.max(1) as f64) as f32;
+        }
+    }
+
+    /// The share of the loss of labels.
+    pub(crate) fn label_share(&self) -> f32 {
+        1.0 - self.teacher_share()
+    }
+
+    /// The share of the distance to a teacher's answers.
+    pub(crate) fn teacher_share(&self) -> f32 {
+        self.teacher.map_or(0.0, |teacher| teacher.share)
     }
 
     /// Kind of the task.
@@ -186,12 +229,12 @@ impl Objective {
         rules(self.kind).count(accuracy, rows);
     }
 
-    /// Divisor of the sum of losses against `rows` answers of the starting model.
+    /// Divisor of the sum of losses against `rows` answers of a teacher.
     pub fn teacher_normaliser(&self, rows: usize) -> f64 {
         distillation_normaliser(self.kind, rows, self.outputs)
     }
 
-    /// The sum of losses against the logits of the starting model; see [`loss`](Self::loss).
+    /// The sum of losses against the logits of a teacher; see [`loss`](Self::loss).
     pub fn teacher_loss(
         &self,
         logits: &[f32],

@@ -9,6 +9,7 @@ mod damage;
 mod distillation;
 mod few_shot;
 mod freezing;
+mod head_teachers;
 mod hooks;
 mod learner;
 mod log_lines;

@@ -103,6 +103,18 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
             "`multitask.weights`: expected one of \"sum\", \"log-classes\", \"uncertainty\", \"uw-so\", \
              \"random\", or a table with a number of at least 0 for each task, found the string \"equal\"",
         ),
+        (
+            "teacher_weight = 0.5",
+            "`task.topic.teacher_weight`: applies beside `teacher`, found none",
+        ),
+        (
+            "teacher = \"t\"\nkeep = \"distill\"",
+            "`task.topic.keep`: applies without `teacher`, found both",
+        ),
+        (
+            "teacher = \"t\"\nteacher_weight = 0.5\nanneal = true",
+            "`task.topic.teacher_weight`: applies without `anneal`",
+        ),
         ("[multitask]\nweights = { topic = -1 }", "`multitask.weights.topic`: expected a number"),
         (
             "[multitask]\nweights = { mood = 1 }",

@@ -48,8 +48,14 @@ impl Place {
 
     /// 30 steps of 6 rows in 3 parts, dropout, two phases of freezing, for a tiny model.
     pub(crate) fn config_of(&self, model: &str, more: &str) -> RunConfig {
+        let text = Self::text_of(model, more);
+        RunConfig::parse(&text, &self.path("config.toml"), &[]).expect("a configuration")
+    }
+
+    /// The file of [`config_of`](Self::config_of).
+    pub(crate) fn text_of(model: &str, more: &str) -> String {
         let model = polyhead_testing::tiny_model(model);
-        let text = format!(
+        format!(
             r#"
             seed = 3
             [encoder]
@@ -90,8 +96,7 @@ impl Place {
             until = "step 12"
             {more}
             "#
-        );
-        RunConfig::parse(&text, &self.path("config.toml"), &[]).expect("a configuration")
+        )
     }
 }
 

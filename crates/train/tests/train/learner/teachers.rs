@@ -1,5 +1,7 @@
 //! Heads that are held to the answers of the starting model.
 
+use polyhead_train::TeacherShare;
+
 use super::*;
 
 #[test]
@@ -33,7 +35,7 @@ fn a_model_that_is_held_to_itself_has_no_gradient() {
                 step(&mut other, &config, &threads, 1, &batch).unwrap()
             };
             let teachers = answers(&learner.network, &threads, &split, &learner).logits;
-            learner.objectives[task].distills = true;
+            learner.objectives[task].teacher = Some(TeacherShare::ALL);
             let batch = StepBatch {
                 split: &split,
                 rows: &rows,
@@ -70,7 +72,7 @@ fn teachers_answer_for_rows_without_labels_too() {
     bare.labels.swap(2, 3);
     let mut teachers = answers(&learner.network, &threads, &split, &learner).logits;
     for task in [0, 2] {
-        learner.objectives[task].distills = true;
+        learner.objectives[task].teacher = Some(TeacherShare::ALL);
         // Another opinion of the first row alone; of a word of it, for the tags.
         teachers[task][0] += 2.0;
     }
@@ -98,7 +100,7 @@ fn rows_without_words_add_nothing_to_tags_that_are_held() {
     let mut teachers = answers(&learner.network, &threads, &split, &learner).logits;
     // Another opinion of every word.
     teachers[tags].iter_mut().for_each(|logit| *logit = 1.0 - *logit);
-    learner.objectives[tags].distills = true;
+    learner.objectives[tags].teacher = Some(TeacherShare::ALL);
     let (worded, wordless): (Vec<u32>, Vec<u32>) =
         (0..24).partition(|row| !split.words.row(*row as usize).is_empty());
     assert!(worded.len() > 3 && wordless.len() > 3);
@@ -117,4 +119,48 @@ fn rows_without_words_add_nothing_to_tags_that_are_held() {
     // More zeros in the sums, perhaps at other places.
     assert!((norm_with_others - norm).abs() < 1e-5 * norm, "{norm_with_others}, not {norm}");
     assert_eq!(ask(&wordless), (None, 0.0));
+}
+
+#[test]
+fn a_share_of_a_teacher_mixes_both_gradients_and_losses() {
+    let threads = Threads::new(2).unwrap();
+    let rows: Vec<u32> = (0..24).collect();
+    let kinds =
+        [TaskKind::Classification, TaskKind::MultiLabel, TaskKind::Tokens, TaskKind::Regression];
+    for (task, kind) in kinds.into_iter().enumerate() {
+        let trained = |share: Option<f32>| {
+            let (mut learner, config, split) = random_learner(&threads, 0.0);
+            let mut teachers = answers(&learner.network, &threads, &split, &learner).logits;
+            // Another opinion than the learner's own.
+            for (at, logit) in teachers[task].iter_mut().enumerate() {
+                *logit += (at % 5) as f32 - 2.0;
+            }
+            let teacher = share.map(|share| TeacherShare { share, anneals: false });
+            learner.objectives[task].teacher = teacher;
+            let batch = StepBatch {
+                split: &split,
+                rows: &rows,
+                tasks: &[task],
+                teachers: &teachers,
+                accumulation: 2,
+            };
+            let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
+            (learner, outcome.tasks[task].loss.unwrap())
+        };
+        let (labels, teacher, both) = (trained(None), trained(Some(1.0)), trained(Some(0.25)));
+        let expected = 0.75 * labels.1 + 0.25 * teacher.1;
+        assert!((both.1 - expected).abs() < 1e-6 * expected.abs(), "{kind}: {}", both.1);
+        for (index, entry) in both.0.network.store().entries().iter().enumerate() {
+            let of = |learner: &Learner| learner.gradients().get(index).unwrap().to_vec();
+            let (labels, teacher) = (of(&labels.0), of(&teacher.0));
+            let expected: Vec<f32> =
+                labels.iter().zip(&teacher).map(|(a, b)| 0.75 * a + 0.25 * b).collect();
+            if entry.name.ends_with(".key.bias") || largest(&expected) == 0.0 {
+                continue;
+            }
+            // Rounding of sums of the same numbers.
+            let what = format!("{kind}: {}", entry.name);
+            assert_close(&what, &of(&both.0), &expected, 1e-4);
+        }
+    }
 }
