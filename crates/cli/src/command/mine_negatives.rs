@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_files::{Record, RowError, RowFormat, RowReader, open_file, write_file};
 use polyhead_model::{CrossEncoder, Hit, MultiTaskModel};
-use polyhead_train::{Collection, MiningRules, mine_judged_negatives, mine_negatives};
+use polyhead_train::{
+    Collection, IdentifiedText, MiningRules, mine_judged_negatives, mine_negatives,
+};
 use serde::Serialize;
 
 use crate::failure::usage;
@@ -135,6 +137,8 @@ struct PairTexts {
     candidates: Texts,
     /// Query and candidate that answers it.
     pairs: Vec<(usize, usize)>,
+    /// Answers in a collection that are left out, since their document has no text.
+    blank: usize,
 }
 
 /// Different texts by index.
@@ -166,7 +170,7 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
         return Err(usage(format!("--veto-margin: expected 0 or more, found {found}")));
     }
     let texts = args.read()?;
-    let PairTexts { queries, candidates, pairs } = &texts;
+    let PairTexts { queries, candidates, pairs, blank } = &texts;
     let mut answers = vec![HashSet::new(); queries.texts.len()];
     for (query, candidate) in pairs {
         answers[*query].insert(*candidate);
@@ -217,7 +221,12 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
         Some(path) => write_file(path, &lines)?,
         None => io::stdout().lock().write_all(&lines)?,
     }
-    load.note(&summary(&found, args.negatives.get(), candidates.texts.len(), left_out));
+    let mut note = summary(&found, args.negatives.get(), candidates.texts.len(), left_out);
+    if *blank > 0 {
+        let count = thousands(*blank as u64);
+        note.push_str(&format!("; {count} answers have no text and are left out"));
+    }
+    load.note(&note);
     Ok(())
 }
 
@@ -282,15 +291,22 @@ impl MineNegativesArgs {
             (&self.corpus, &self.queries, &self.qrels)
         {
             let collection = Collection::read(corpus, queries, qrels)?;
-            let candidates: Vec<usize> = collection
-                .documents()
-                .iter()
-                .map(|document| texts.candidates.index(&document.text))
-                .collect();
+            let documents = collection.documents();
+            // Training refuses a text with nothing in it.
+            let is_blank = |document: &IdentifiedText| document.text.trim().is_empty();
+            for document in documents.iter().filter(|document| !is_blank(document)) {
+                texts.candidates.index(&document.text);
+            }
             for (query, text) in collection.queries().iter().enumerate() {
                 let relevant = collection.grades(query).iter().filter(|(_, grade)| *grade > 0);
-                let query = texts.queries.index(&text.text);
-                texts.pairs.extend(relevant.map(|(document, _)| (query, candidates[*document])));
+                for document in relevant.map(|(document, _)| &documents[*document]) {
+                    if is_blank(document) {
+                        texts.blank += 1;
+                    } else {
+                        let query = texts.queries.index(&text.text);
+                        texts.pairs.push((query, texts.candidates.index(&document.text)));
+                    }
+                }
             }
             return Ok(texts);
         }

@@ -176,6 +176,15 @@ fn negatives_of_a_collection() {
     let lines = folder.run(&args).ok().json_lines();
     assert_eq!(lines.len(), 2);
     assert!(lines.iter().all(|line| line["positive"] == "The cat sleeps on the sofa."));
+    // A document without a text is no candidate and no answer.
+    let mut corpus = fs::read_to_string(folder.path("c.jsonl")).unwrap();
+    corpus.push_str("{\"_id\": \"empty\", \"title\": \"\", \"text\": \" \"}\n");
+    fs::write(folder.path("c.jsonl"), corpus).unwrap();
+    fs::write(folder.path("r.tsv"), "q\td1\t1\nq\tempty\t1\n").unwrap();
+    let run = folder.run(&args).ok();
+    assert_eq!(run.json_lines().len(), 2);
+    assert!(run.err.contains("; 1 answers have no text and are left out"), "{}", run.err);
+    assert!(!run.out.contains("\" \""), "{}", run.out);
     fs::write(folder.path("r.tsv"), "q\td9\t1\n").unwrap();
     folder.run(&args).fails(1, &["r.tsv: line 1: document `d9` is not in c.jsonl"]);
 }
