@@ -9,7 +9,6 @@ are means of tokens. Optimizer, schedule and clipping are those of `make_traject
 float32; the JSON has the error of a float32 run. No dropout.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -29,11 +28,7 @@ SCALE = 20.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
-    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = tiny.folders(__doc__)
     folder = arguments.models / MODEL
     generator = torch.Generator().manual_seed(tiny.SEED + 2)
     steps = [make_step(TASKS[step % len(TASKS)], generator) for step in range(STEPS)]

@@ -7,7 +7,6 @@ differ from the tiny model. Scores are those of `CrossEncoder.predict`, of sever
 version 6 with `modules.json`, that of versions 4 and 5 with an entry in `config.json`, that of version 3.
 """
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -36,11 +35,7 @@ FAMILIES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
-    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = tiny.folders(__doc__)
     for name, (base, prefix, cases) in FAMILIES.items():
         tensors, description = {}, {"model": base, "pairs": PAIRS, "cases": {}}
         for case, form in cases.items():

@@ -9,7 +9,6 @@ in a step of `trajectory`: PCGrad and UPGrad over the parameters of the encoder,
 float64, the tensors stored as float32.
 """
 
-import argparse
 import itertools
 import math
 from pathlib import Path
@@ -29,11 +28,7 @@ RATE, BETAS, EPSILON = 0.01, [0.9, 0.999], 1e-8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
-    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = tiny.folders(__doc__)
     torch.set_default_dtype(torch.float64)
     generator = torch.Generator().manual_seed(24)
     toys = {"mixes": mixes(generator), "uw-so": inverse_losses(), "uncertainty": uncertainty()}

@@ -9,7 +9,6 @@ sentence vectors, behind Dense and Normalize. As in `make_training_goldens.py`, 
 No dropout.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -38,11 +37,7 @@ PRESENT = {"topic": [1, 1, 1, 0, 1], "mood": [1, 0, 1, 1, 0], "score": [0, 1, 1,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
-    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = tiny.folders(__doc__)
     folder = arguments.models / MODEL
     generator = torch.Generator().manual_seed(tiny.SEED + 3)
     rows = packed.random_rows(LENGTHS, generator)

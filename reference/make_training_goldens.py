@@ -10,7 +10,6 @@ float32, and the JSON beside them says how far PyTorch's own float32 is from
 that, tensor by tensor, which justifies the tolerance. No dropout.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -52,11 +51,7 @@ PRESENT = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
-    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = tiny.folders(__doc__)
     for name, model in MODELS.items():
         generator = torch.Generator().manual_seed(tiny.SEED)
         config = packed.load_encoder(arguments.models / model, torch.float32).config

@@ -11,7 +11,6 @@ and the clipping are PyTorch's and transformers' own. Computed in float64, store
 as float32; the JSON has the error of a float32 run. No dropout.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -56,11 +55,7 @@ def rate_groups(layers: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
-    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    arguments = tiny.folders(__doc__)
     for name, model in MODELS.items():
         make(name, arguments.models / model, arguments.out)
 

@@ -5,6 +5,7 @@ partial vectors, biases and layer norms are far from their trivial values,
 and the weights are large enough that a wrong term shows in the first digits.
 """
 
+import argparse
 import json
 import string
 from pathlib import Path
@@ -32,6 +33,18 @@ TEXTS = [
     "Unbelievable tokenization: 12345 (fastest) models, aren't they?!",
     "please help , the mail is broken and it is urgent",
 ]
+
+
+def folders(about: str) -> argparse.Namespace:
+    """The folders that the command line names: `models` to read, and `out` for what a script writes.
+
+    `about` is the documentation of the script. PyTorch computes on one thread: its sums then have one order.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
+    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
+    torch.set_num_threads(1)
+    return parser.parse_args()
 
 
 def vocabulary() -> list[str]:

@@ -1,5 +1,5 @@
-//! How far the gradients of tasks agree: a heat map for each pair of tasks, and their agreement with the step
-//! of all.
+//! Heat maps of the cosines between gradients: one for each pair of tasks, and one that compares each
+//! task with the joint step.
 
 use maud::{Markup, html};
 use polyhead_train::{ConflictReport, PairConflict};
@@ -16,9 +16,9 @@ const MOST: usize = 24;
 const SHADES: f64 = 8.0;
 
 /// A caution, since the map invites conclusions.
-const CAUTION: &str = "A cosine below 0 says that a small step for one task alone would raise the loss of the \
-     other. Nobody has shown that this predicts which tasks harm each other in the end: measure that by \
-     training with and without.";
+const CAUTION: &str = "A cosine below 0 means that a small step for one task alone would raise the loss of the \
+     other. No study has shown that these cosines predict which tasks harm each other: to find out, train with \
+     and without a task.";
 
 pub(crate) fn section(found: &ConflictReport) -> Markup {
     let shown = shown(found.steps.len());
@@ -47,7 +47,7 @@ fn map_of_pair(pair: &PairConflict, steps: &[u64], shown: &[usize]) -> Markup {
 
 fn map_of_joint(found: &ConflictReport, shown: &[usize]) -> Markup {
     let rows: Vec<_> = found.joint.iter().collect();
-    map("Each task and the step of all: cosine of their gradients", &rows, &found.steps, shown)
+    map("Each task and the joint step: cosine of their gradients", &rows, &found.steps, shown)
 }
 
 /// - `rows`: a name, and a cosine for each step
@@ -85,7 +85,7 @@ fn map(
 /// A cosine, the darker the further from 0.
 fn shaded(row: &str, step: u64, cosine: Option<f64>) -> Markup {
     let Some(cosine) = cosine.filter(|cosine| cosine.is_finite()) else { return html! { td {} } };
-    // As it is written, and 0 without a sign.
+    // The number is rounded as the cell shows it, and -0 becomes 0.
     let cosine = (100.0 * cosine.clamp(-1.0, 1.0)).round() / 100.0 + 0.0;
     let text = format!("{cosine:.2}");
     let title = format!("{}, step {}: {text}", plain(row), grouped(step));

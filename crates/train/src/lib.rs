@@ -2,8 +2,9 @@
 //!
 //! In the order of the data's way: `config` says what is wanted, `data` reads and checks the rows,
 //! `sampler` decides which rows make a step, `step` computes losses, gradients and the update,
-//! `freeze` says what may change, `multitask` how several tasks are added, `evaluate` computes the metrics, `checkpoint` saves the state,
-//! and `run` joins them to [`Trainer::train`]. [`fit`](fit()) needs no configuration.
+//! `freeze` says what may change, `multitask` weighs tasks and mixes their gradients, `evaluate`
+//! computes the metrics, `checkpoint` saves the state, and `run` joins them to [`Trainer::train`].
+//! [`fit`](fit()) needs no configuration.
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything that is printed.
 #![forbid(unsafe_code)]

@@ -15,9 +15,9 @@ pub struct EngineSettings {
     /// Largest number of tokens of bulk requests that wait or are being answered, and of one
     /// request.
     pub bulk_queue_tokens: usize,
-    /// Largest number of tokens of a batch, and twice as many for a request that has the engine to
-    /// itself; a longer text has a batch of its own. By default 320 per thread of the model, at
-    /// which its products run at full speed.
+    /// Largest number of tokens of a batch. A request that has the engine to itself gets batches of
+    /// twice as many tokens, and a longer text has a batch of its own. The default is 320 per thread:
+    /// with that many tokens, matrix products run at full speed.
     pub batch_tokens: Option<usize>,
     /// Largest number of bytes of a text; a larger text is refused before it is tokenized. By
     /// default 1,000 per token that the model reads.

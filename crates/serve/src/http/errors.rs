@@ -207,10 +207,6 @@ impl ApiError {
         self
     }
 
-    pub(crate) fn is_of(&self, kind: ApiErrorKind) -> bool {
-        self.kind == kind
-    }
-
     /// Adds what the client may have meant.
     pub(crate) fn hint(self, hint: &str) -> Self {
         Self { message: format!("{}; {hint}", self.message), ..self }

@@ -269,7 +269,7 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     Ok(())
 }
 
-/// Keys about a teacher apply where there is one, and one of two ways to weigh it.
+/// Checks that keys about a teacher have one, and that its share is said in one way.
 fn check_teacher(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     let keys = ["teacher_task", "teacher_weight", "anneal"];
     if let Some(key) = keys.into_iter().find(|key| section.has(key) && task.teacher.is_none()) {

@@ -211,7 +211,7 @@ settings! {
         loss: Option<VectorLoss> = None,
         /// The folder, run or name of the model that is followed: for distillation its vectors, or its scores of pairs; for other kinds the answers of its head, beside the labels.
         teacher: Option<String> = None,
-        /// The task of the teacher that is followed. Absent: that of the same name.
+        /// The teacher's task that is followed. Absent: the task of the same name.
         teacher_task: Option<String> = None,
         /// The share of the distance to the teacher's answers in the loss; the rest is that of the labels. Absent: 0.5.
         teacher_weight: Option<Share> = None,

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::document::Section;
 use super::keys::settings;
-use super::number::{NonNegative, Positive, exact};
+use super::number::Positive;
+use super::words::{read_weights, write_weights};
 use super::{RunConfig, TaskSettings};
 use crate::error::Error;
 
@@ -16,7 +16,7 @@ settings! {
     pub struct MultitaskSettings {
         /// Factors of the tasks' own `weight`: `"sum"` 1 for each, `"log-classes"` by the number of classes, `"uncertainty"` learned, `"uw-so"` by the inverse losses of each step, `"random"` drawn for each step, or a table with a number for each task.
         weights: TaskWeights = TaskWeights::Sum,
-        /// With `weights = "uw-so"` alone: large makes weights equal. Absent: 1.
+        /// The temperature of `weights = "uw-so"`: a large one makes weights equal. Absent: 1.
         temperature: Option<Positive> = None,
         /// How the tasks' gradients are added in the parameters that they share: `"none"` as they are, `"pcgrad"` without the parts that point against another task, `"upgrad"` each turned so that it points against none.
         gradients: GradientMix = GradientMix::None,
@@ -28,17 +28,17 @@ settings! {
 /// Factors of the tasks' weights.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskWeights {
-    /// 1 for each.
+    /// Each factor is 1.
     Sum,
-    /// `1 / ln C` for `C` classes (Aghajanyan et al., 2021).
+    /// The factor is `1 / ln C` for `C` classes (Aghajanyan et al., 2021).
     LogClasses,
-    /// Learned as uncertainties (Kendall, Gal and Cipolla, 2018).
+    /// The factors are learned as uncertainties (Kendall, Gal and Cipolla, 2018).
     Uncertainty,
-    /// The softmax of the inverse losses of a step (Kirchdorfer et al., 2024).
+    /// The factors are the softmax of the inverse losses of a step (Kirchdorfer et al., 2024).
     UwSo,
-    /// Drawn for each step (Lin et al., 2022).
+    /// Each step draws its factors (Lin et al., 2022).
     Random,
-    /// By the name of the task; 1 for tasks without a number.
+    /// The user names tasks with their factors; the factor of other tasks is 1.
     Given(Vec<(String, f32)>),
 }
 
@@ -46,11 +46,11 @@ pub enum TaskWeights {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GradientMix {
-    /// As they are.
+    /// The sum of the weighted gradients.
     None,
-    /// Without the parts that point against another task (Yu et al., 2020).
+    /// PCGrad removes the parts of a gradient that point against another task (Yu et al., 2020).
     PcGrad,
-    /// Each turned so that it points against none (Quinton and Rey, 2024).
+    /// UPGrad turns each gradient so that it points against no task (Quinton and Rey, 2024).
     UpGrad,
 }
 
@@ -89,14 +89,8 @@ impl<'de> de::Visitor<'de> for WeightsVisitor {
         found.map(|(_, weights)| weights.clone()).ok_or_else(unknown)
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<TaskWeights, A::Error> {
-        let mut given = Vec::new();
-        while let Some((task, weight)) = map.next_entry::<String, NonNegative>()? {
-            given.push((task, weight.get()));
-        }
-        // The order in a file has no meaning.
-        given.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(TaskWeights::Given(given))
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TaskWeights, A::Error> {
+        read_weights(map).map(TaskWeights::Given)
     }
 }
 
@@ -106,15 +100,11 @@ impl Serialize for TaskWeights {
             return serializer.serialize_str(word);
         }
         let Self::Given(given) = self else { unreachable!("all others have a word") };
-        let mut map = serializer.serialize_map(Some(given.len()))?;
-        for (task, weight) in given {
-            map.serialize_entry(task, &exact(*weight))?;
-        }
-        map.end()
+        write_weights(given, serializer)
     }
 }
 
-/// Methods are for two tasks or more, and numbers for tasks that exist.
+/// Checks that methods have two tasks or more, and that numbers belong to tasks that exist.
 pub(super) fn check(config: &RunConfig, section: &Section) -> Result<(), Error> {
     let MultitaskSettings { weights, temperature, gradients, conflict_every } = &config.multitask;
     if temperature.is_some() && *weights != TaskWeights::UwSo {

@@ -258,26 +258,43 @@ impl<'de> de::Visitor<'de> for WeightsVisitor {
         }
     }
 
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<ClassWeights, A::Error> {
-        let mut given = Vec::new();
-        while let Some((label, weight)) = map.next_entry::<String, NonNegative>()? {
-            given.push((label, weight.get()));
-        }
-        // The order in a file has no meaning.
-        given.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(ClassWeights::Given(given))
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ClassWeights, A::Error> {
+        read_weights(map).map(ClassWeights::Given)
     }
 }
 
 impl Serialize for ClassWeights {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self::Given(given) = self else { return serializer.serialize_str("balanced") };
-        let mut map = serializer.serialize_map(Some(given.len()))?;
-        for (label, weight) in given {
-            map.serialize_entry(label, &exact(*weight))?;
+        match self {
+            Self::Balanced => serializer.serialize_str("balanced"),
+            Self::Given(given) => write_weights(given, serializer),
         }
-        map.end()
     }
+}
+
+/// Reads a table with a number of at least 0 for each name, sorted by name: the order in a file has no
+/// meaning.
+pub(super) fn read_weights<'de, A: de::MapAccess<'de>>(
+    mut map: A,
+) -> Result<Vec<(String, f32)>, A::Error> {
+    let mut given = Vec::new();
+    while let Some((name, weight)) = map.next_entry::<String, NonNegative>()? {
+        given.push((name, weight.get()));
+    }
+    given.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(given)
+}
+
+/// Writes the table of [`read_weights`].
+pub(super) fn write_weights<S: Serializer>(
+    given: &[(String, f32)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(given.len()))?;
+    for (name, weight) in given {
+        map.serialize_entry(name, &exact(*weight))?;
+    }
+    map.end()
 }
 
 impl<'de> Deserialize<'de> for Moment {

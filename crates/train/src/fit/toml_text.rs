@@ -6,7 +6,7 @@ use polyhead_files::quoted;
 
 use super::FitRequest;
 use super::columns::{ColumnTask, FitColumns};
-use crate::data::draft::{beside, toml_path, toml_string};
+use crate::data::draft::{beside, toml_list, toml_path, toml_string};
 use crate::error::Error;
 
 /// Rows for each label from which on a share of them is held out: with fewer, each of them teaches more
@@ -100,9 +100,8 @@ pub(super) fn toml_text(request: &FitRequest, columns: &FitColumns, held_out: &H
 
 /// A field, or a list of several.
 fn toml_fields(names: &[String]) -> String {
-    let names: Vec<String> = names.iter().map(|name| toml_string(name)).collect();
-    match &names[..] {
-        [one] => one.clone(),
-        several => format!("[{}]", several.join(", ")),
+    match names {
+        [one] => toml_string(one),
+        several => toml_list(several.iter().map(String::as_str)),
     }
 }

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use polyhead_compute::{Cpu, Isa, Team};
-use polyhead_model::{Gradients, ParameterGroup};
+use polyhead_model::Gradients;
 
 use crate::error::Error;
 use crate::run::{Hook, HookedStep, RunPlan};
-use crate::step::group_name;
+use crate::step::{group_name, is_shared};
 
 use super::{CONFLICT, from_bytes, to_bytes};
 
@@ -21,7 +21,7 @@ pub(super) struct Conflict {
     groups: Vec<(String, Vec<usize>)>,
     /// Names of the tasks.
     tasks: Vec<String>,
-    /// What is compared.
+    /// The pairs of gradients that a step compares.
     comparisons: Vec<Comparison>,
     /// Sum of cosines and number of steps of each comparison since the last line of `metrics.jsonl`.
     sums: Vec<(f64, u64)>,
@@ -70,7 +70,7 @@ impl Conflict {
     }
 }
 
-/// In place of another task: the step that all tasks make together.
+/// The word for the joint step in names of comparisons.
 pub(crate) const JOINT: &str = "joint";
 
 /// The cosine over some entries; `None` if one of the gradients is 0 there.
@@ -91,8 +91,7 @@ impl Hook for Conflict {
         self.tasks = plan.config.tasks.iter().map(|task| task.name.clone()).collect();
         self.groups.clear();
         let shared = plan.groups.iter().enumerate();
-        for (entry, group) in shared.filter(|(_, group)| !matches!(group, ParameterGroup::Head(_)))
-        {
+        for (entry, group) in shared.filter(|(_, group)| is_shared(**group)) {
             let name = group_name(*group, &plan.freeze);
             match self.groups.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, entries)) => entries.push(entry),

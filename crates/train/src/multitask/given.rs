@@ -2,18 +2,18 @@
 
 use crate::run::{Hook, RunPlan};
 
-use super::WEIGHTS;
+use super::{WEIGHTS, scale};
 
-/// Factors of the tasks' weights, by the name of the task; 1 for the others.
+/// Factors of the tasks' weights that the user names; the factor of other tasks is 1.
 pub(super) struct Given {
-    factors: Vec<(String, f32)>,
-    /// Names of the tasks.
-    names: Vec<String>,
+    named: Vec<(String, f32)>,
+    /// One for each task.
+    factors: Vec<f32>,
 }
 
 impl Given {
-    pub(super) fn new(factors: &[(String, f32)]) -> Self {
-        Self { factors: factors.to_vec(), names: Vec::new() }
+    pub(super) fn new(named: &[(String, f32)]) -> Self {
+        Self { named: named.to_vec(), factors: Vec::new() }
     }
 }
 
@@ -23,13 +23,14 @@ impl Hook for Given {
     }
 
     fn begin(&mut self, plan: &RunPlan) {
-        self.names = plan.config.tasks.iter().map(|task| task.name.clone()).collect();
+        let factor = |name: &String| {
+            let named = self.named.iter().find(|(task, _)| task == name);
+            named.map_or(1.0, |(_, factor)| *factor)
+        };
+        self.factors = plan.config.tasks.iter().map(|task| factor(&task.name)).collect();
     }
 
     fn weights(&mut self, _: u64, weights: &mut [f32]) {
-        for (weight, name) in weights.iter_mut().zip(&self.names) {
-            let given = self.factors.iter().find(|(task, _)| task == name);
-            *weight *= given.map_or(1.0, |(_, factor)| *factor);
-        }
+        scale(weights, &self.factors);
     }
 }

@@ -5,7 +5,7 @@ use polyhead_model::TaskKind;
 use crate::run::{Hook, RunPlan};
 use crate::tasks::Objective;
 
-use super::WEIGHTS;
+use super::{WEIGHTS, scale};
 
 /// `1 / ln C` for a task of `C` classes: each loss begins at 1, since a head that knows nothing has a
 /// cross-entropy of `ln C`.
@@ -39,7 +39,7 @@ impl Hook for LogClasses {
     }
 
     fn weights(&mut self, _: u64, weights: &mut [f32]) {
-        weights.iter_mut().zip(&self.factors).for_each(|(weight, factor)| *weight *= factor);
+        scale(weights, &self.factors);
     }
 }
 

@@ -53,6 +53,11 @@ pub fn hooks(settings: &MultitaskSettings) -> Vec<Box<dyn Hook>> {
     hooks
 }
 
+/// Multiplies each weight by the factor of its task.
+fn scale(weights: &mut [f32], factors: &[f32]) {
+    weights.iter_mut().zip(factors).for_each(|(weight, factor)| *weight *= factor);
+}
+
 /// The bits of numbers, for the state of a hook.
 fn to_bytes(numbers: &[f64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
@@ -82,7 +87,18 @@ fn soft_max(values: &[f64]) -> Vec<f64> {
 mod tests {
     use serde::Deserialize;
 
+    use super::*;
     use crate::step::GradientProducts;
+
+    #[test]
+    fn gradients_of_zero_are_left_alone() {
+        for gradients in [GradientMix::PcGrad, GradientMix::UpGrad] {
+            let settings = MultitaskSettings { gradients, ..MultitaskSettings::default() };
+            let mut shares = [1.0; 2];
+            hooks(&settings)[0].mix(1, &GradientProducts::new(2, vec![0.0; 4]), &mut shares);
+            assert_eq!(shares, [1.0; 2], "{gradients:?}");
+        }
+    }
 
     /// `reference/make_multitask_goldens.py`, in double precision.
     #[derive(Deserialize)]
@@ -98,7 +114,7 @@ mod tests {
         /// `[tasks, 5]`
         pub(super) gradients: Vec<Vec<f64>>,
         /// The order of each task's projections.
-        pub(super) orders: Vec<Vec<usize>>,
+        pub(super) orders: Vec<Vec<u32>>,
         pub(super) pcgrad: Vec<f64>,
         pub(super) upgrad: Vec<f64>,
     }

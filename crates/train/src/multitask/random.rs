@@ -9,8 +9,8 @@ use super::{WEIGHTS, soft_max};
 /// Each step draws its weights: the softmax of normal numbers, times the number of tasks.
 ///
 /// Lin et al., 2022, "Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task
-/// Learning" (RLW): what a method has to beat. There the weights sum to 1; here to the number of tasks,
-/// as those of a plain sum do.
+/// Learning" (RLW): a baseline that a method has to beat. The paper's weights sum to 1. These sum to the
+/// number of tasks, so that `clip_norm` means the same as for a plain sum.
 #[derive(Default)]
 pub(super) struct RandomWeights {
     seed: u64,

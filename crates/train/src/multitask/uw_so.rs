@@ -9,8 +9,8 @@ use super::{WEIGHTS, soft_max};
 ///
 /// Kirchdorfer et al., 2024, "Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning"
 /// (UW-SO): the weights that the loss of [`Uncertainty`](super::uncertainty::Uncertainty) would have at its
-/// optimum, normalized. There they sum to 1; here to the number of tasks with labels in the step, as those
-/// of a plain sum do.
+/// optimum, normalized. The paper's weights sum to 1. These sum to the number of tasks with labels in the
+/// step, so that `clip_norm` means the same as for a plain sum.
 pub(super) struct UwSo {
     /// High: nearly equal weights. Low: nearly all weight for the least loss.
     pub(super) temperature: f64,

@@ -1,4 +1,4 @@
-//! How far tasks agree, from the lines of `metrics.jsonl`.
+//! The cosines between the gradients of tasks, read from the lines of `metrics.jsonl`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -14,6 +14,7 @@ use crate::report::{
     TaskResult, TimePart,
 };
 use crate::run::{FinalAnswers, RECORD, Run, RunSummary, machine};
+use crate::step::{group_name, is_shared};
 use crate::tasks::answered;
 
 /// Largest number of points of a scatter plot.
@@ -89,8 +90,9 @@ impl Run<'_> {
 
     /// Names of the groups of parameters that tasks share, from the input on.
     fn shared_groups(&self) -> Vec<String> {
-        let groups = self.plan.rates.groups.iter().map(|row| row.group.clone());
-        let mut groups: Vec<String> = groups.filter(|group| !group.starts_with("head.")).collect();
+        let shared = self.plan.groups.iter().filter(|group| is_shared(**group));
+        let mut groups: Vec<String> =
+            shared.map(|group| group_name(*group, &self.plan.freeze)).collect();
         groups.dedup();
         groups
     }

@@ -74,7 +74,7 @@ pub struct RunReport {
     /// How far the vectors of the dev texts have moved from those of the starting model; `None`
     /// if nothing moves them or there is no dev data.
     pub cosines: Option<Cosines>,
-    /// How far the gradients of tasks agree; `None` if they were not compared.
+    /// The cosines between the gradients of tasks; `None` if the run did not compare them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflict: Option<ConflictReport>,
     /// What caching hidden states cost and saved; `None` if nothing was frozen or cached.

@@ -39,7 +39,7 @@ pub(super) fn teacher_of(settings: &TaskSettings) -> Option<&str> {
 /// zeros.
 ///
 /// # Errors
-/// As [`check_head_teachers`]; [`ErrorKind::Model`] if the teacher cannot answer, and
+/// The errors of [`check_head_teachers`], [`ErrorKind::Model`] if the teacher cannot answer, and
 /// [`ErrorKind::Data`] if it reads fewer words of a row than the task.
 pub(super) fn head_answers(
     settings: &TaskSettings,

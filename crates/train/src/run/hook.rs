@@ -67,9 +67,10 @@ pub trait Hook {
         let _ = (step, losses, weights);
     }
 
-    /// Returns true if [`mix`](Self::mix) decides how the tasks' gradients are added. A step with labels
-    /// of several tasks then has a backward pass for each, over the rows that have its labels, and memory
-    /// for one more gradient of all parameters that train for each.
+    /// Returns true if [`mix`](Self::mix) decides how the tasks' gradients are added.
+    ///
+    /// In a step with labels of several tasks, each task then costs a backward pass over the rows with
+    /// its labels, and memory for a gradient of all parameters that train.
     fn mixes_gradients(&self) -> bool {
         false
     }

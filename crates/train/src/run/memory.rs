@@ -6,6 +6,7 @@
 use polyhead_compute::check_memory;
 use polyhead_model::ParameterGroup;
 
+use crate::config::{GradientMix, MultitaskSettings};
 use crate::data::Split;
 use crate::error::{Error, ErrorKind};
 use crate::run::plan::RunPlan;
@@ -33,20 +34,31 @@ pub(super) fn check(plan: &RunPlan, sizes: &[usize]) -> Result<Option<String>, E
     }
 }
 
-/// Bytes of all parameters, and of the gradient and both moments of those that the last step trains.
+/// Bytes of all parameters, and of the gradients and both moments of those that the last step trains.
 /// Gradients of embedding tables do not count: few of their rows are touched.
 fn parameters(plan: &RunPlan, sizes: &[usize]) -> u64 {
     let trained = plan.freeze.trainable(plan.total_steps);
+    let gradients = 1 + gradients_of_tasks(plan);
     let bytes = |index: usize| match plan.groups[index] {
         ParameterGroup::Embeddings => 4,
-        _ if trained[index] => 16,
+        _ if trained[index] => 12 + 4 * gradients as u64,
         _ => 4,
     };
     (0..sizes.len()).map(|index| bytes(index) * sizes[index] as u64).sum()
 }
 
-/// Bytes of the answers that are held at the end: all of dev and test, and those of the starting
-/// model to the training rows of tasks that are held to them.
+/// The number of gradients that are kept beside their sum: one for each task if the run compares them, or
+/// mixes those of tasks that share rows.
+fn gradients_of_tasks(plan: &RunPlan) -> usize {
+    let MultitaskSettings { gradients, conflict_every, .. } = plan.config.multitask;
+    let share_rows = plan.data.sources.iter().any(|source| source.tasks.len() > 1);
+    let mixes = gradients != GradientMix::None && share_rows;
+    let compares = (1..=plan.total_steps).contains(&conflict_every);
+    if mixes || compares { plan.objectives.len() } else { 0 }
+}
+
+/// Bytes of the answers that are held at the end: all of dev and test, and those of teachers and of the
+/// starting model to the training rows of tasks that follow them.
 fn answers(plan: &RunPlan) -> u64 {
     let of_split = |split: &Split, task: usize| {
         let reads_words = plan.config.tasks[task].kind.reads_words();

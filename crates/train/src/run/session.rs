@@ -37,7 +37,7 @@ impl<'a> TrainingSession<'a> {
     /// Reads the model and the data that a configuration names.
     ///
     /// # Errors
-    /// As [`Prepared::new`]; [`ErrorKind::Config`] for a task with a `teacher` or
+    /// The errors of [`Prepared::new`], and [`ErrorKind::Config`] for a task with a `teacher` or
     /// `keep = "distill"`, which need the answers of a model to all rows, for `train.contrast_steps` and for methods of
     /// `[multitask]`.
     pub fn new(config: &RunConfig, threads: &'a Threads) -> Result<Self, Error> {

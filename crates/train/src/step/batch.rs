@@ -131,10 +131,8 @@ impl PackedStep {
     /// The mean loss of a task over the step; `None` without a label and a teacher.
     pub(crate) fn mean(&self, task: usize, objective: &Objective, sums: LossSums) -> Option<f64> {
         let (labels, teacher) = self.normalisers(task);
-        let part = |sum: f64, normaliser: f64, share: f32| match (normaliser > 0.0, share) {
-            (false, _) => None,
-            (true, 1.0) => Some(sum / normaliser),
-            (true, share) => Some(f64::from(share) * sum / normaliser),
+        let part = |sum: f64, normaliser: f64, share: f32| {
+            (normaliser > 0.0).then(|| f64::from(share) * sum / normaliser)
         };
         let of_labels = part(sums.labels, labels, objective.label_share());
         match (of_labels, part(sums.teacher, teacher, objective.teacher_share())) {

@@ -1,4 +1,4 @@
-//! What may change a step while it is computed.
+//! Decisions that change a step while the learner computes it.
 
 use crate::error::Error;
 use crate::step::task_gradients::GradientProducts;
@@ -39,7 +39,7 @@ pub trait StepControl {
     }
 }
 
-/// A step as its weights say.
+/// Leaves the weights and the sum of gradients of a step alone.
 pub(crate) struct Uncontrolled;
 
 impl StepControl for Uncontrolled {}

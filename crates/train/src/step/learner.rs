@@ -54,7 +54,7 @@ pub struct StepRates<'a> {
     pub multiplier: f64,
 }
 
-/// What is known of a step before its backward pass.
+/// Vectors and losses of a step before its backward pass.
 struct Ahead {
     /// One per task: the vectors of all parts, of a task that compares them.
     vectors: Vec<Vec<f32>>,
@@ -233,7 +233,7 @@ impl Learner {
     /// weights stay in the objectives.
     ///
     /// # Errors
-    /// As [`step`](Self::step), and those of `control`.
+    /// The errors of [`step`](Self::step) and of `control`.
     pub fn controlled_step(
         &mut self,
         threads: &Threads,
@@ -393,7 +393,7 @@ impl Learner {
     /// weigh all losses.
     ///
     /// # Errors
-    /// Those of `control`.
+    /// The errors of `control`.
     fn decide(
         &mut self,
         cpu: Cpu,
@@ -433,7 +433,7 @@ impl Learner {
     /// Adds the gradients of the tasks as `control` says.
     ///
     /// # Errors
-    /// Those of `control`.
+    /// The errors of `control`.
     fn mix_gradients(&mut self, cpu: Cpu, control: &mut dyn StepControl) -> Result<(), Error> {
         let store = self.network.store();
         let weights: Vec<f32> = self.objectives.iter().map(|of| of.weight).collect();

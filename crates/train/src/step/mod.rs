@@ -25,4 +25,5 @@ pub use rates::{GroupRates, RateTable};
 pub use schedule::Schedule;
 pub use state_cache::{CacheCounts, StateCache};
 pub(crate) use state_caches::{Passes, StateCaches};
+pub(crate) use task_gradients::is_shared;
 pub use task_gradients::{GradientProducts, TaskGradients};

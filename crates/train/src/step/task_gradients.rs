@@ -56,8 +56,9 @@ impl TaskGradients {
         weights: &[f32],
     ) -> GradientProducts {
         let tasks = self.tasks();
-        let shared = (0..store.entries().len()).filter(|entry| is_shared(store, *entry));
-        let shared: Vec<usize> = shared.collect();
+        let entries = store.entries();
+        let shared: Vec<usize> =
+            (0..entries.len()).filter(|entry| is_shared(entries[*entry].group)).collect();
         let mut values = vec![0.0; tasks * tasks];
         for a in 0..tasks {
             for b in a..tasks {
@@ -83,15 +84,18 @@ impl TaskGradients {
         for task in 0..self.tasks() {
             let Some(gradients) = self.get(task) else { continue };
             let mixed = (f64::from(weights[task]) * shares[task]) as f32;
-            let factor = |entry| if is_shared(store, entry) { mixed } else { weights[task] };
+            let factor = |entry: usize| match is_shared(store.entries()[entry].group) {
+                true => mixed,
+                false => weights[task],
+            };
             sum.add_scaled(cpu, gradients, factor);
         }
     }
 }
 
-/// Returns true if a parameter belongs to all tasks.
-fn is_shared(store: &ParameterStore, entry: usize) -> bool {
-    !matches!(store.entries()[entry].group, ParameterGroup::Head(_))
+/// Returns true if all tasks share the parameters of a group.
+pub(crate) fn is_shared(group: ParameterGroup) -> bool {
+    !matches!(group, ParameterGroup::Head(_))
 }
 
 /// The dot products of the tasks' weighted gradients, over the parameters that tasks share.

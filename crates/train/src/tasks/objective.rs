@@ -12,7 +12,7 @@ use crate::tasks::loss::{CrossEntropy, distillation, distillation_normaliser};
 use crate::tasks::metric::RunningAccuracy;
 use crate::tasks::{ComparisonOptions, Labelled, rules};
 
-/// How much of a task's loss is the distance to a teacher's answers; the rest is the loss of labels.
+/// The share that the distance to a teacher's answers has in a task's loss; the labels have the rest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TeacherShare {
     /// The share now, from 0 to 1.
@@ -46,7 +46,7 @@ pub struct Objective {
     outputs: usize,
     cross_entropy: CrossEntropy,
     positive_weights: Option<Vec<f32>>,
-    /// How much of the loss is the distance to a teacher's answers; `None` without one.
+    /// The teacher's share of the loss; `None` without a teacher.
     pub teacher: Option<TeacherShare>,
     /// Options of a kind that compares vectors.
     comparison: Option<ComparisonOptions>,

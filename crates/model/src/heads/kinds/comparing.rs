@@ -1,5 +1,5 @@
-//! Kinds that compare the vectors of texts: similarity, a score of two texts, and retrieval, the passage
-//! that answers a query. Such a head has no weights: its logit is the cosine of two texts.
+//! The kinds that compare the vectors of two texts. `similarity` scores them, and `retrieval` finds the
+//! passage for a query. Heads of both kinds have no weights: the logit is the cosine of the two vectors.
 
 use super::{Answer, KindRules};
 

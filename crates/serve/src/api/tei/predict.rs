@@ -119,20 +119,18 @@ pub(crate) async fn predict(
     if let Some(index) = texts.iter().position(is_empty) {
         return Err(empty_text(index, "inputs"));
     }
+    // A client that means a batch of two texts writes a pair, which a task for single texts refuses.
+    let reads_pairs = |spec: &HeadSpec| spec.name == task && spec.reads_pairs();
+    let unfit = is_one && pairs && !model.tasks().any(reads_pairs);
     let memory = reserve_labels(&app, &model, &task, texts.len(), None)?;
     let tasks = Some(vec![task]);
     let options = RequestOptions { tasks, on_truncate, ..RequestOptions::default() };
     let texts = texts.into_iter().map(InputText::Text).collect();
     let engine_request = EngineRequest { texts, options, ..EngineRequest::default() };
     let (reply, stats) =
-        call_engine(&app, engine_request, None, "inputs").await.map_err(|error| {
-            // Clients write a batch of two as a pair.
-            let is_batch = pairs && is_one && error.is_of(ApiErrorKind::Value);
-            if is_batch {
-                error.hint("several texts are written [[\"a\"], [\"b\"]]")
-            } else {
-                error
-            }
+        call_engine(&app, engine_request, None, "inputs").await.map_err(|error| match unfit {
+            true => error.hint("several texts are written [[\"a\"], [\"b\"]]"),
+            false => error,
         })?;
     let write = move || {
         let spec = reply.tasks().next().expect("one task was asked for");
@@ -256,15 +254,13 @@ impl FromTextOrList for PredictInputs {
 }
 
 /// A text or a pair of texts, from a list of one or of two.
-fn one_or_pair<E: Error>(mut texts: Vec<String>) -> Result<TextInput, E> {
-    let last = texts.pop();
-    match (texts.pop(), last, texts.len()) {
-        (None, Some(text), _) => Ok(TextInput::One(text)),
-        (Some(first), Some(second), 0) => Ok(TextInput::Pair(first, second)),
-        (first, _, rest) => {
-            let found = if first.is_some() { rest + 2 } else { 0 };
-            Err(E::invalid_length(found, &"a list of one text, or of the two texts of a pair"))
-        }
+fn one_or_pair<E: Error>(texts: Vec<String>) -> Result<TextInput, E> {
+    let count = texts.len();
+    let mut texts = texts.into_iter();
+    match (texts.next(), texts.next(), texts.next()) {
+        (Some(text), None, _) => Ok(TextInput::One(text)),
+        (Some(first), Some(second), None) => Ok(TextInput::Pair(first, second)),
+        _ => Err(E::invalid_length(count, &"a list of one text, or of the two texts of a pair")),
     }
 }
 

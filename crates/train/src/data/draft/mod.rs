@@ -268,8 +268,13 @@ pub(crate) fn task_name(field: &str) -> String {
 
 /// The names of columns as a TOML array.
 fn toml_names(columns: &[&Column]) -> String {
-    let names: Vec<String> = columns.iter().map(|column| toml_string(&column.name)).collect();
-    format!("[{}]", names.join(", "))
+    toml_list(columns.iter().map(|column| &*column.name))
+}
+
+/// A list of texts.
+pub(crate) fn toml_list<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let texts: Vec<String> = texts.into_iter().map(toml_string).collect();
+    format!("[{}]", texts.join(", "))
 }
 
 pub(crate) fn toml_string(text: &str) -> String {

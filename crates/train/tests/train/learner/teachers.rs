@@ -4,6 +4,18 @@ use polyhead_train::TeacherShare;
 
 use super::*;
 
+/// Does a step of one task, in two parts.
+fn step_of(
+    task: usize,
+    threads: &Threads,
+    (learner, config, split): (&mut Learner, &RunConfig, &Split),
+    rows: &[u32],
+    teachers: &[Vec<f32>],
+) -> StepOutcome {
+    let batch = StepBatch { split, rows, tasks: &[task], teachers, accumulation: 2 };
+    step(learner, config, threads, 1, &batch).unwrap()
+}
+
 #[test]
 fn a_model_that_is_held_to_itself_has_no_gradient() {
     let threads = Threads::new(2).unwrap();
@@ -24,26 +36,13 @@ fn a_model_that_is_held_to_itself_has_no_gradient() {
                 .collect();
             learner.set_trainable(&threads, &trainable);
             let labelled = {
-                let batch = StepBatch {
-                    split: &split,
-                    rows: &rows,
-                    tasks: &[task],
-                    teachers: &[],
-                    accumulation: 2,
-                };
                 let mut other = random_learner(&threads, 0.0).0;
-                step(&mut other, &config, &threads, 1, &batch).unwrap()
+                step_of(task, &threads, (&mut other, &config, &split), &rows, &[])
             };
             let teachers = answers(&learner.network, &threads, &split, &learner).logits;
             learner.objectives[task].teacher = Some(TeacherShare::ALL);
-            let batch = StepBatch {
-                split: &split,
-                rows: &rows,
-                tasks: &[task],
-                teachers: &teachers,
-                accumulation: 2,
-            };
-            let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
+            let of = (&mut learner, &config, &split);
+            let outcome = step_of(task, &threads, of, &rows, &teachers);
             assert!(outcome.tasks[task].loss.is_some(), "{kind}");
             let norm = outcome.gradient_norm;
             if frozen_encoder {
@@ -137,14 +136,8 @@ fn a_share_of_a_teacher_mixes_both_gradients_and_losses() {
             }
             let teacher = share.map(|share| TeacherShare { share, anneals: false });
             learner.objectives[task].teacher = teacher;
-            let batch = StepBatch {
-                split: &split,
-                rows: &rows,
-                tasks: &[task],
-                teachers: &teachers,
-                accumulation: 2,
-            };
-            let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
+            let of = (&mut learner, &config, &split);
+            let outcome = step_of(task, &threads, of, &rows, &teachers);
             (learner, outcome.tasks[task].loss.unwrap())
         };
         let (labels, teacher, both) = (trained(None), trained(Some(1.0)), trained(Some(0.25)));
