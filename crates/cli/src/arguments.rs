@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::command::{
     bench, check_data, completions, demo, doctor, encode, eval, explain, fit, help, init, inspect,
     man, mine_negatives, predict, quantize, rerank, search, serve, similarity, tokenize, train,
+    transfer,
 };
 
 const EXAMPLES: &str = "\
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Fit(fit::FitArgs),
     Init(init::InitArgs),
     Train(train::TrainArgs),
+    Transfer(transfer::TransferArgs),
     CheckData(check_data::CheckDataArgs),
     Predict(predict::PredictArgs),
     Rerank(rerank::RerankArgs),

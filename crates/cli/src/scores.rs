@@ -17,14 +17,27 @@ fn raw_text_f1(metrics: Option<&TaskMetrics>) -> String {
 
 /// A score by its name: `f1_macro` of 0.8841 → `88.4 %`; losses and errors stay numbers.
 pub(crate) fn shown(name: &str, value: Option<f64>) -> String {
-    let is_share = ["accuracy", "exact_match", "precision", "recall", "f1"]
-        .iter()
-        .any(|start| name.starts_with(start));
     match value {
         None => NOTHING.to_owned(),
-        Some(value) if is_share => percent(value),
+        Some(value) if is_share(name) => percent(value),
         Some(value) => format!("{value:.4}"),
     }
+}
+
+/// A difference of two scores: of `accuracy` in points, 0.0123 → `+1.2`; else a number.
+pub(crate) fn difference(name: &str, value: f64) -> String {
+    // A rounded -0 is none.
+    let rounded = |value: f64, scale: f64| (value * scale).round() / scale + 0.0;
+    match is_share(name) {
+        true => format!("{:+.1}", rounded(100.0 * value, 10.0)),
+        false => format!("{:+.4}", rounded(value, 1e4)),
+    }
+}
+
+/// Returns true if a score is a share, which is shown in percent.
+fn is_share(name: &str) -> bool {
+    let starts = ["accuracy", "exact_match", "precision", "recall", "f1"];
+    starts.iter().any(|start| name.starts_with(start))
 }
 
 /// A share as a percentage: `0.8841` → `88.4 %`.

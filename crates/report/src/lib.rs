@@ -23,15 +23,18 @@ mod plot;
 mod series;
 mod number;
 mod text;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 
 use polyhead_files::{read_file, write_file};
-use polyhead_train::RunReport;
+use polyhead_train::{RunReport, TransferReport};
+use serde::de::DeserializeOwned;
 
 pub use number::grouped;
 pub use page::draw_page;
 pub use polyhead_files::FileError;
+pub use transfer::draw_transfer_page;
 
 /// Draws the page `report.html` in the folder of a run from its `report.json`, atomically, and
 /// returns the path of the page.
@@ -39,10 +42,25 @@ pub use polyhead_files::FileError;
 /// # Errors
 /// The file that could not be read or written, and the reason.
 pub fn write_page(run: &Path) -> Result<PathBuf, FileError> {
-    let (record, page) = (run.join("report.json"), run.join("report.html"));
-    let json = read_file(&record, u64::MAX).map_err(|error| FileError::new(&record, error))?;
-    let report: RunReport =
-        serde_json::from_slice(&json).map_err(|error| FileError::new(&record, error.into()))?;
+    let report: RunReport = read_record(&run.join("report.json"))?;
+    let page = run.join("report.html");
     write_file(&page, draw_page(&report).as_bytes())?;
     Ok(page)
+}
+
+/// Draws the page `transfer.html` in the folder of a comparison from its `transfer.json`, atomically, and
+/// returns the path of the page.
+///
+/// # Errors
+/// The file that could not be read or written, and the reason.
+pub fn write_transfer_page(folder: &Path) -> Result<PathBuf, FileError> {
+    let report: TransferReport = read_record(&folder.join("transfer.json"))?;
+    let page = folder.join("transfer.html");
+    write_file(&page, draw_transfer_page(&report).as_bytes())?;
+    Ok(page)
+}
+
+fn read_record<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    let json = read_file(path, u64::MAX).map_err(|error| FileError::new(path, error))?;
+    serde_json::from_slice(&json).map_err(|error| FileError::new(path, error.into()))
 }

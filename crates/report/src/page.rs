@@ -18,6 +18,25 @@ const POLICY: &str =
 
 /// Draws the page of a run. The same record gives the same bytes.
 pub fn draw_page(report: &RunReport) -> String {
+    let body = html! {
+        (overview(report))
+        main {
+            (curves::section(report))
+            @for (index, task) in report.tasks.iter().enumerate() {
+                (task::section(index, task))
+            }
+            @if let Some(found) = &report.conflict { (conflict::section(found)) }
+            (freezing::section(report))
+            (time(report))
+            @if let Some(found) = &report.data { (data::section(found)) }
+            (configuration(report))
+        }
+    };
+    document(&format!("{} · training report", title(report)), &body)
+}
+
+/// A whole page.
+pub(crate) fn document(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -26,23 +45,10 @@ pub fn draw_page(report: &RunReport) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
-                title { (title(report)) " · training report" }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
-            body {
-                (overview(report))
-                main {
-                    (curves::section(report))
-                    @for (index, task) in report.tasks.iter().enumerate() {
-                        (task::section(index, task))
-                    }
-                    @if let Some(found) = &report.conflict { (conflict::section(found)) }
-                    (freezing::section(report))
-                    (time(report))
-                    @if let Some(found) = &report.data { (data::section(found)) }
-                    (configuration(report))
-                }
-            }
+            body { (body) }
         }
     };
     page.into_string().chars().map(visible).collect()

@@ -4,7 +4,7 @@
 //! `sampler` decides which rows make a step, `step` computes losses, gradients and the update,
 //! `freeze` says what may change, `multitask` weighs tasks and mixes their gradients, `evaluate`
 //! computes the metrics, `checkpoint` saves the state, and `run` joins them to [`Trainer::train`].
-//! [`fit`](fit()) needs no configuration.
+//! [`fit`](fit()) needs no configuration, and [`Transfer`] says what tasks gain from each other.
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything that is printed.
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@ mod multitask;
 mod tensorboard;
 
 mod fit;
+mod transfer;
 
 pub use config::{
     AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderFiles,
@@ -82,3 +83,7 @@ pub use tasks::{
     triplet, vector_distillation,
 };
 pub use tensorboard::TensorBoard;
+pub use transfer::{
+    CombinationResult, Gain, ScoredTask, TaskInCombination, Transfer, TransferOptions,
+    TransferReport, TransferRun, Verdict,
+};

@@ -18,6 +18,7 @@ pub(crate) mod fit;
 pub(crate) mod init;
 pub(crate) mod predict;
 pub(crate) mod train;
+pub(crate) mod transfer;
 
 pub(crate) mod serve;
 
@@ -48,6 +49,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         // These have exit codes of their own: stopped by Ctrl-C, rows skipped.
         Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
+        Command::Transfer(args) => return transfer::run(args),
         Command::Fit(args) => return fit::run(args),
         // A server that had to cut off requests has said so in its log.
         Command::Serve(args) => return serve::run(args),

@@ -79,6 +79,16 @@ pub(crate) struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// The file.
+    pub(crate) fn file(&self) -> &Path {
+        &self.config
+    }
+
+    /// The keys that are changed.
+    pub(crate) fn set(&self) -> &[String] {
+        &self.set
+    }
+
     /// Reads and checks the configuration.
     pub(crate) fn read(&self) -> Result<RunConfig> {
         if RowFormat::from_path(&self.config).is_some() {

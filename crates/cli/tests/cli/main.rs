@@ -33,6 +33,7 @@ mod search;
 #[cfg(unix)]
 mod serve;
 pub(crate) mod train;
+mod transfer;
 mod usage;
 mod workspace;
 

@@ -133,6 +133,9 @@ impl Run<'_> {
             seconds: self.times.total(),
         };
         self.write_report(&summary, &all)?;
+        if self.keeps_answers {
+            self.write_answers(&all)?;
+        }
         self.directory.finish(&summary)?;
         if self.plan.config.checkpoint.after == AfterRun::Remove
             && let Err(error) = self.directory.remove_checkpoints()

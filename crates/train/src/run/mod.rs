@@ -21,21 +21,24 @@ mod hook;
 mod hooks;
 mod calibration;
 mod finish;
+mod kept_answers;
 mod directory;
 pub(crate) mod machine;
 
 use directory::{CHECKPOINTS, RATES};
-pub(crate) use directory::{CONFIG, LineLog, RECORD, ResumeMode, RunDirectory, RunState};
+pub(crate) use directory::{CONFIG, LineLog, MODEL, RECORD, ResumeMode, RunDirectory, RunState};
 pub use events::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub(crate) use finish::FinalAnswers;
 pub use finish::{RunSummary, TaskSummary};
 pub(crate) use heads::kept_heads;
 pub use hook::{Hook, HookedStep};
+pub(crate) use kept_answers::{ANSWERS, KeptAnswers, TaskAnswers};
 pub use machine::{peak_memory, processor};
 pub use plan::RunPlan;
 pub use prepare::{Prepared, check_data, open_model};
 pub use session::{TrainingBatch, TrainingSession};
 pub(crate) use text_tokenizer::{Tokenized, tokenize};
+pub(crate) use trainer::start_threads;
 pub use trainer::{Ending, Trainer};
 
 use std::ops::ControlFlow;
@@ -54,7 +57,9 @@ use crate::evaluate::Best;
 use crate::freeze::FrozenTensors;
 use crate::recipe::continued;
 use crate::sampler::{Batch, ContrastBatch};
-use crate::step::{ContrastTask, Learner, StateCaches, StepBatch, StepOutcome, StepRates};
+use crate::step::{
+    ContrastTask, Learner, SharedStates, StateCaches, StepBatch, StepOutcome, StepRates,
+};
 use evaluation::Start;
 use hooks::Hooks;
 use log_window::LogWindow;
@@ -97,6 +102,19 @@ pub(crate) struct Run<'a> {
     pub(crate) warnings: Vec<String>,
     /// True if the latest evaluation was the one that exhausted patience.
     pub(crate) gave_up: bool,
+    /// True if the answers to the rows that judge the model are written beside it.
+    pub(crate) keeps_answers: bool,
+}
+
+/// What a run does that its configuration does not say.
+#[derive(Clone, Default)]
+pub(crate) struct RunOptions {
+    /// A run in the folder is continued.
+    pub(crate) resume: bool,
+    /// The answers to the rows that judge the model are written beside it.
+    pub(crate) keeps_answers: bool,
+    /// Hidden states of the starting model that other runs use too.
+    pub(crate) shared: Option<SharedStates>,
 }
 
 /// A step that is done.
@@ -132,11 +150,12 @@ impl<'a> Run<'a> {
         config: &RunConfig,
         threads: &'a Threads,
         directory: &Path,
-        resume: bool,
+        options: &RunOptions,
         hooks: &'a mut [Box<dyn Hook>],
         emit: &mut Emit,
     ) -> Result<Option<Self>, Error> {
         let begin = Instant::now();
+        let resume = options.resume;
         config.check_writable()?;
         let existing = if resume { ResumeMode::Resume } else { ResumeMode::Refuse };
         let config = if resume { continued(config, directory)? } else { config.clone() };
@@ -199,11 +218,12 @@ impl<'a> Run<'a> {
             times: Times::default(),
             window: LogWindow::new(tasks),
             window_seconds: 0.0,
-            caches: StateCaches::default(),
+            caches: StateCaches::sharing(options.shared.clone()),
             teachers: vec![Vec::new(); tasks],
             trainable: vec![false; entries],
             warnings: Vec::new(),
             gave_up: false,
+            keeps_answers: options.keeps_answers,
             plan,
             learner,
             hooks,

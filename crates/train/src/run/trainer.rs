@@ -14,11 +14,12 @@ use crate::config::RunConfig;
 use crate::data::DataReport;
 use crate::error::{Error, ErrorKind};
 use crate::multitask;
-use crate::run::Run;
 use crate::run::events::{Event, Observer};
 use crate::run::finish::RunSummary;
 use crate::run::hook::Hook;
 use crate::run::prepare;
+use crate::run::{Run, RunOptions};
+use crate::step::SharedStates;
 
 /// Trains the tasks of a configuration.
 pub struct Trainer {
@@ -27,6 +28,7 @@ pub struct Trainer {
     observers: Vec<Box<dyn Observer>>,
     hooks: Vec<Box<dyn Hook>>,
     stop: Arc<AtomicBool>,
+    options: RunOptions,
 }
 
 /// The end of a call of [`Trainer::train`].
@@ -52,7 +54,16 @@ impl Trainer {
             hooks: multitask::hooks(&config.multitask),
             config,
             stop: Arc::new(AtomicBool::new(false)),
+            options: RunOptions::default(),
         }
+    }
+
+    /// One of several runs that are compared: its answers are kept, and it shares hidden states and the
+    /// stop flag with the others.
+    pub(crate) fn compared(mut self, shared: SharedStates, stop: Arc<AtomicBool>) -> Self {
+        self.options = RunOptions { keeps_answers: true, shared: Some(shared), resume: false };
+        self.stop = stop;
+        self
     }
 
     /// Uses this many threads. Results do not depend on it.
@@ -97,10 +108,11 @@ impl Trainer {
     /// written: then the last good checkpoint remains.
     pub fn train(&mut self, directory: &Path, resume: bool) -> Result<Ending, Error> {
         let threads = self.start_threads()?;
-        let Self { config, observers, hooks, stop, .. } = self;
+        let Self { config, observers, hooks, stop, options, .. } = self;
+        let options = RunOptions { resume, ..options.clone() };
         let mut emit = |event: Event| observers.iter_mut().for_each(|o| o.observe(&event));
 
-        let Some(mut run) = Run::open(config, &threads, directory, resume, hooks, &mut emit)?
+        let Some(mut run) = Run::open(config, &threads, directory, &options, hooks, &mut emit)?
         else {
             return Ok(Ending::AlreadyFinished);
         };
@@ -133,7 +145,12 @@ impl Trainer {
     }
 
     fn start_threads(&self) -> Result<Threads, Error> {
-        Threads::new(self.threads)
-            .map_err(|e| Error::with_source(ErrorKind::Io, format!("no worker threads: {e}"), e))
+        start_threads(self.threads)
     }
+}
+
+/// Starts this many threads that compute.
+pub(crate) fn start_threads(threads: usize) -> Result<Threads, Error> {
+    Threads::new(threads)
+        .map_err(|e| Error::with_source(ErrorKind::Io, format!("no worker threads: {e}"), e))
 }

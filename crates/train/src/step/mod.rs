@@ -3,6 +3,7 @@
 mod packed_rows;
 mod batch;
 mod state_caches;
+mod shared_states;
 mod state_cache;
 mod rates;
 mod schedule;
@@ -23,6 +24,7 @@ pub use packed_rows::{PackedRows, cut};
 pub(crate) use rates::group_name;
 pub use rates::{GroupRates, RateTable};
 pub use schedule::Schedule;
+pub(crate) use shared_states::SharedStates;
 pub use state_cache::{CacheCounts, StateCache};
 pub(crate) use state_caches::{Passes, StateCaches};
 pub(crate) use task_gradients::is_shared;

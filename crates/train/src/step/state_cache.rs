@@ -77,6 +77,11 @@ impl StateCache {
         self.counts
     }
 
+    /// Counts the tokens that are saved from 0 again: another run goes on with the cache.
+    pub(super) fn forget_savings(&mut self) {
+        self.counts.tokens_saved = 0;
+    }
+
     /// Returns true if all of these rows are cached.
     pub fn has(&self, rows: &[u32]) -> bool {
         !self.states.is_empty() && rows.iter().all(|row| self.rows[*row as usize].is_some())

@@ -2,20 +2,31 @@
 
 use polyhead_model::Depth;
 
-use crate::data::{Dataset, Part};
+use crate::data::{Dataset, Part, Split};
+use crate::step::shared_states::{SharedStates, StatesKey};
 use crate::step::state_cache::{CacheCounts, StateCache};
 
-/// The caches of a run: a [`StateCache`] for the training rows and one for the dev rows of each
-/// source, as far as rows are read more than once.
+/// The caches of a run: a [`StateCache`] for the rows of each split of each source, as far as rows are
+/// read more than once.
 #[derive(Default)]
 pub(crate) struct StateCaches {
-    caches: Vec<[Option<StateCache>; 2]>,
+    /// In the order of [`Part::ALL`].
+    caches: Vec<[Option<RowStates>; 3]>,
+    /// States that other runs from the same starting model use too, if there are such runs.
+    shared: Option<SharedStates>,
     /// Indices of the cached hidden states; `None` before the first phase.
     states: Option<Vec<usize>>,
     /// First step since which the layers below the cached states have not changed.
     since: u64,
     /// Counts of caches of earlier phases.
     before: CacheCounts,
+}
+
+/// The cached states of one split of a source.
+struct RowStates {
+    cache: StateCache,
+    /// The key under which other runs find them; `None` if no other run may use them.
+    key: Option<StatesKey>,
 }
 
 /// The passes over the rows of a source while the frozen boundary stays where it is.
@@ -26,6 +37,13 @@ pub(crate) struct Passes {
 }
 
 impl StateCaches {
+    /// Empty caches of a run that shares what the starting model gives with other runs.
+    pub(crate) fn sharing(shared: Option<SharedStates>) -> Self {
+        let mut caches = Self::default();
+        caches.shared = shared;
+        caches
+    }
+
     /// Returns true if these caches hold exactly the states that `depth` reads.
     pub(crate) fn fits(&self, depth: &Depth) -> bool {
         self.states.as_ref() == Some(&depth.cached)
@@ -35,7 +53,9 @@ impl StateCaches {
     /// boundary have changed since.
     pub(crate) fn go_back_to(&mut self, step: u64) {
         if step + 1 < self.since {
-            *self = Self { before: self.counts(), ..Self::default() };
+            let before = self.counts();
+            *self = Self::sharing(self.shared.clone());
+            self.before = before;
         }
     }
 
@@ -55,52 +75,80 @@ impl StateCaches {
         passes: &[Passes],
     ) {
         self.before = self.counts();
+        self.give_back();
         self.states = Some(depth.cached.clone());
         self.since = step;
+        // Later the layers below may have been trained.
+        let shared = self.shared.as_ref().filter(|_| step <= 1);
         let useful = !depth.embeddings && depth.start > 0 && budget > 0;
-        let pays = |passes: f64| useful && passes > 1.0;
+        let budget = budget.saturating_sub(shared.map_or(0, SharedStates::memory));
+        let pays = |passes: f64| useful && (passes > 1.0 || passes > 0.0 && shared.is_some());
+        let passes_of = |source: usize, part: Part| match part {
+            Part::Train => passes[source].train,
+            Part::Dev => passes[source].dev,
+            // The finished model reads them once.
+            Part::Test => 1.0,
+        };
         let splits = || {
-            data.sources
-                .iter()
-                .zip(passes)
-                .map(|(source, passes)| [(&source.train, passes.train), (&source.dev, passes.dev)])
+            let sources = data.sources.iter().enumerate();
+            sources
+                .map(|(at, source)| Part::ALL.map(|part| (source.split(part), passes_of(at, part))))
         };
         let tokens = splits().flatten().filter(|(_, passes)| pays(*passes));
         let all: usize = tokens.map(|(split, _)| split.tokens.tokens()).sum();
-        let caches = splits().map(|source| {
-            source.map(|(split, passes)| {
+        let row_states = |split: &Split| {
+            let key = shared.map(|_| StatesKey::of(&depth.cached, &split.tokens));
+            let known = key.as_ref().and_then(|key| shared?.take(key));
+            let cache = known.unwrap_or_else(|| {
                 let share = split.tokens.tokens() as f64 / all.max(1) as f64;
                 let share = (budget as f64 * share) as u64;
-                let states = depth.cached.clone();
-                pays(passes).then(|| StateCache::new(states, width, split.tokens.len(), share))
-            })
-        });
+                StateCache::new(depth.cached.clone(), width, split.tokens.len(), share)
+            });
+            RowStates { cache, key }
+        };
+        let caches = splits()
+            .map(|parts| parts.map(|(split, passes)| pays(passes).then(|| row_states(split))));
         self.caches = caches.collect();
+    }
+
+    /// Hands the states that other runs may use to them.
+    fn give_back(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        for RowStates { cache, key } in
+            std::mem::take(&mut self.caches).into_iter().flatten().flatten()
+        {
+            if let Some(key) = key {
+                shared.put(key, cache);
+            }
+        }
     }
 
     /// The cache of this split of a source, if there is one.
     pub(crate) fn of(&mut self, source: usize, part: Part) -> Option<&mut StateCache> {
-        let [train, dev] = self.caches.get_mut(source)?;
-        match part {
-            Part::Train => train.as_mut(),
-            Part::Dev => dev.as_mut(),
-            Part::Test => None,
-        }
+        let at = Part::ALL.iter().position(|other| *other == part)?;
+        Some(&mut self.caches.get_mut(source)?[at].as_mut()?.cache)
     }
 
     /// The reason why a cache ended, if it was not reported yet.
     pub(crate) fn take_problem(&mut self) -> Option<String> {
-        self.caches.iter_mut().flatten().flatten().find_map(StateCache::take_problem)
+        let mut all = self.caches.iter_mut().flatten().flatten();
+        all.find_map(|states| states.cache.take_problem())
     }
 
     /// Peak sizes and saved tokens of all caches of the run.
     pub(crate) fn counts(&self) -> CacheCounts {
         let mut counts = self.before;
-        let now = self.caches.iter().flatten().flatten().map(StateCache::counts);
+        let now = self.caches.iter().flatten().flatten().map(|states| states.cache.counts());
         let (memory, file) = now.clone().fold((0, 0), |(m, f), c| (m + c.memory, f + c.file));
         counts.memory = counts.memory.max(memory);
         counts.file = counts.file.max(file);
         counts.tokens_saved += now.map(|counts| counts.tokens_saved).sum::<u64>();
         counts
+    }
+}
+
+impl Drop for StateCaches {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }

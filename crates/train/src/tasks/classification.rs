@@ -1,7 +1,8 @@
 //! One of several labels.
 
 use super::{
-    ClassificationCounter, ClassificationMetrics, SplitAnswers, TaskMetrics, TaskRules, argmax,
+    Chosen, ClassificationCounter, ClassificationMetrics, LabelNames, RowAnswers, SplitAnswers,
+    TaskMetrics, TaskRules, argmax,
 };
 
 use polyhead_files::Cell;
@@ -35,13 +36,21 @@ impl TaskRules for Classification {
         "accuracy"
     }
 
-    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
-        let mut counter = ClassificationCounter::new(&answers.head.labels);
-        counter.loss = answers.loss;
-        for (logits, label) in answers.rows().zip(answers.labels().classes()) {
-            if let Some(label) = label {
-                counter.add(argmax(logits) as u32, *label);
-            }
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers> {
+        Some(answers.class_answers(argmax))
+    }
+
+    fn score_rows(
+        &self,
+        names: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        loss: Option<f64>,
+    ) -> Option<TaskMetrics> {
+        let mut counter = ClassificationCounter::new(names.head);
+        counter.loss = loss;
+        for (given, target) in chosen.map(|row| rows.classes()[row]) {
+            counter.add(given, target);
         }
         counter.finish().map(TaskMetrics::Classification)
     }

@@ -7,8 +7,9 @@ use super::loss::{
     ScoreLoss, dot_scores, dot_scores_backward, score_distillation, vector_distillation,
 };
 use super::{
-    Calibration, Compared, ComparisonOptions, DistillationCounter, DistillationMetrics, Labelled,
-    Objective, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules,
+    Calibration, Chosen, Compared, ComparisonOptions, DistillationCounter, DistillationMetrics,
+    LabelNames, Labelled, Objective, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics,
+    TaskRules,
 };
 use crate::config::{TaskSettings, VectorLoss};
 use crate::data::{RawLabel, TaskLabels};
@@ -119,6 +120,21 @@ impl TaskRules for Distillation {
             }
         }
         counter.finish(loss, split.len() as u64).map(TaskMetrics::Distillation)
+    }
+
+    /// Neither a loss nor a correlation over all pairs of scores is one of rows.
+    fn row_answers(&self, _: &SplitAnswers) -> Option<RowAnswers> {
+        None
+    }
+
+    fn score_rows(
+        &self,
+        _: LabelNames,
+        _: &RowAnswers,
+        _: Chosen,
+        _: Option<f64>,
+    ) -> Option<TaskMetrics> {
+        unreachable!("the kind has no answers of rows")
     }
 
     fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {

@@ -22,6 +22,7 @@ mod metric;
 mod calibration;
 mod thresholds;
 mod held_out;
+mod row_answers;
 
 use calibration::AnsweredRows;
 pub use calibration::{
@@ -54,6 +55,7 @@ pub use metric::{
 };
 pub use objective::{Objective, TeacherShare};
 pub(crate) use regression::near_zero;
+pub(crate) use row_answers::{Chosen, LabelNames, RowAnswers};
 pub(crate) use targets::{answered, answered_texts, targets};
 pub use thresholds::{best_thresholds, given_labels};
 pub(crate) use tokens::word_tags;
@@ -213,7 +215,25 @@ pub(crate) trait TaskRules {
     fn main_metric(&self) -> &'static str;
 
     /// Metrics of a split; `None` if no row has a label.
-    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics>;
+    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
+        let rows = self.row_answers(answers)?;
+        self.score_rows(answers.label_names(), &rows, &mut (0..rows.len()), answers.loss)
+    }
+
+    /// What [`score_rows`](Self::score_rows) reads of the labelled rows of a split; `None` if the metrics
+    /// of the kind are not those of rows.
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers>;
+
+    /// Metrics of some rows; `None` if there is none.
+    ///
+    /// - `rows`: of this kind
+    fn score_rows(
+        &self,
+        names: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        loss: Option<f64>,
+    ) -> Option<TaskMetrics>;
 
     /// The temperature for a head by answers to dev: that of the head unless another one is better;
     /// `None` if the kind has none, or no row is left.
@@ -260,6 +280,13 @@ impl SplitAnswers<'_> {
         &self.split.labels[self.task]
     }
 
+    /// The labels of the head, and those that only the split has.
+    pub(crate) fn label_names(&self) -> LabelNames<'_> {
+        let issues = self.split.issues.get(self.task);
+        let others = issues.map_or(&[][..], |issues| &issues.others);
+        LabelNames { head: &self.head.labels, others }
+    }
+
     /// Numbers of a vector, of a kind that compares them.
     fn width(&self) -> usize {
         self.logits.len() / self.split.tokens.len().max(1)
@@ -272,6 +299,13 @@ impl SplitAnswers<'_> {
 
     fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.logits.chunks_exact(self.head.outputs().max(1))
+    }
+
+    /// Given and true label of each labelled row, of a kind with one label out of several.
+    fn class_answers(&self, answer: impl Fn(&[f32]) -> usize) -> RowAnswers {
+        let rows = self.rows().zip(self.labels().classes());
+        let labelled = rows.filter_map(|(logits, label)| Some((answer(logits) as u32, (*label)?)));
+        RowAnswers::Classes(labelled.collect())
     }
 }
 

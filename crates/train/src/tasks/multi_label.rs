@@ -2,9 +2,10 @@
 
 use super::loss::sigmoid_cross_entropy;
 use super::{
-    AnsweredRows, Calibration, Labelled, MultiLabelCounter, MultiLabelMetrics, Objective,
-    RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, binary_cross_entropy,
-    binary_cross_entropy_normaliser, given_labels, kept_temperature, kept_thresholds, threshold_at,
+    AnsweredRows, Calibration, Chosen, LabelNames, Labelled, MultiLabelCounter, MultiLabelMetrics,
+    Objective, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules,
+    binary_cross_entropy, binary_cross_entropy_normaliser, given_labels, kept_temperature,
+    kept_thresholds, threshold_at,
 };
 
 use polyhead_files::Cell;
@@ -68,14 +69,27 @@ impl TaskRules for MultiLabel {
         "f1_micro"
     }
 
-    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers> {
         let head = answers.head;
-        let mut counter = MultiLabelCounter::new(&head.labels);
-        counter.loss = answers.loss;
-        for (logits, set) in answers.rows().zip(answers.labels().sets()) {
-            if let Some(set) = set {
-                counter.add(&given_labels(logits, head.temperature, &head.thresholds), set);
-            }
+        let rows = answers.rows().zip(answers.labels().sets());
+        let labelled = rows.filter_map(|(logits, set)| {
+            Some((given_labels(logits, head.temperature, &head.thresholds), set.clone()?))
+        });
+        Some(RowAnswers::Sets(labelled.collect()))
+    }
+
+    fn score_rows(
+        &self,
+        names: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        loss: Option<f64>,
+    ) -> Option<TaskMetrics> {
+        let RowAnswers::Sets(rows) = rows else { unreachable!("the kind answers with sets") };
+        let mut counter = MultiLabelCounter::new(names.head);
+        counter.loss = loss;
+        for (given, set) in chosen.map(|row| &rows[row]) {
+            counter.add(given, set);
         }
         counter.finish().map(TaskMetrics::MultiLabel)
     }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::loss::{expected_ordinal, ordinal, ordinal_normaliser, rank_probability};
 use super::{
-    AnsweredRows, Calibration, Labelled, Objective, OrdinalCounter, OrdinalMetrics,
-    RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, kept_temperature,
+    AnsweredRows, Calibration, Chosen, LabelNames, Labelled, Objective, OrdinalCounter,
+    OrdinalMetrics, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules,
+    kept_temperature,
 };
 
 use polyhead_files::{Cell, listed, quoted};
@@ -102,13 +103,21 @@ impl TaskRules for Ordinal {
         "quadratic_kappa"
     }
 
-    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
-        let mut counter = OrdinalCounter::new(&answers.head.labels);
-        counter.loss = answers.loss;
-        for (logits, label) in answers.rows().zip(answers.labels().classes()) {
-            if let Some(label) = label {
-                counter.add(ordinal_answer(logits) as u32, *label);
-            }
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers> {
+        Some(answers.class_answers(ordinal_answer))
+    }
+
+    fn score_rows(
+        &self,
+        names: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        loss: Option<f64>,
+    ) -> Option<TaskMetrics> {
+        let mut counter = OrdinalCounter::new(names.head);
+        counter.loss = loss;
+        for (given, target) in chosen.map(|row| rows.classes()[row]) {
+            counter.add(given, target);
         }
         counter.finish().map(TaskMetrics::Ordinal)
     }

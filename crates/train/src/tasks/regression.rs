@@ -2,8 +2,9 @@
 
 use super::loss::squared_distance;
 use super::{
-    Calibration, Labelled, Objective, RegressionCounter, RegressionMetrics, RunningAccuracy,
-    SplitAnswers, TaskMetrics, TaskRules, squared_error, squared_error_normaliser,
+    Calibration, Chosen, LabelNames, Labelled, Objective, RegressionCounter, RegressionMetrics,
+    RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, squared_error,
+    squared_error_normaliser,
 };
 
 use polyhead_files::Cell;
@@ -58,13 +59,26 @@ impl TaskRules for Regression {
         "spearman"
     }
 
-    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers> {
+        let rows = answers.rows().zip(answers.labels().numbers());
+        let labelled = rows.filter_map(|(logits, label)| {
+            Some((answers.head.number(logits[0]).into(), (*label)?.into()))
+        });
+        Some(RowAnswers::Numbers(labelled.collect()))
+    }
+
+    fn score_rows(
+        &self,
+        _: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        loss: Option<f64>,
+    ) -> Option<TaskMetrics> {
         let mut counter = RegressionCounter::new();
-        counter.loss = answers.loss;
-        for (logits, label) in answers.rows().zip(answers.labels().numbers()) {
-            if let Some(label) = label {
-                counter.add(answers.head.number(logits[0]), *label);
-            }
+        counter.loss = loss;
+        for (given, target) in chosen.map(|row| rows.numbers()[row]) {
+            // Both were single precision: nothing is lost.
+            counter.add(given as f32, target as f32);
         }
         counter.finish().map(TaskMetrics::Regression)
     }

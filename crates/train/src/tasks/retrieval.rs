@@ -8,8 +8,9 @@ use polyhead_model::{Hit, Matrix, semantic_search};
 
 use super::loss::{MultipleNegatives, multiple_negatives, triplet};
 use super::{
-    Calibration, Compared, ComparisonOptions, Labelled, Objective, RETRIEVED_RANKS,
-    RetrievalCounter, RetrievalMetrics, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules,
+    Calibration, Chosen, Compared, ComparisonOptions, LabelNames, Labelled, Objective,
+    RETRIEVED_RANKS, RetrievalCounter, RetrievalMetrics, RowAnswers, RunningAccuracy, SplitAnswers,
+    TaskMetrics, TaskRules,
 };
 use crate::config::{TaskSettings, VectorLoss};
 use crate::data::{RawLabel, TaskLabels};
@@ -93,8 +94,57 @@ impl TaskRules for Retrieval {
         "ndcg@10"
     }
 
-    /// Each query, of at most [`MOST_QUERIES`], among all passages of the split.
     fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
+        let rankings = Rankings::of(answers);
+        let at = |width: usize| {
+            let mut counter = RetrievalCounter::new();
+            rankings.at(width, |ranked, grades| counter.add(ranked, grades));
+            counter.finish()
+        };
+        let shorter = answers.widths.iter().copied().filter(|width| *width < answers.width());
+        let widths = std::iter::once(answers.width()).chain(shorter);
+        RetrievalMetrics::at_widths(widths, at).map(TaskMetrics::Retrieval)
+    }
+
+    /// The scores of each query, at the whole width.
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers> {
+        let mut rows = Vec::new();
+        Rankings::of(answers).at(answers.width(), |ranked, grades| {
+            let mut counter = RetrievalCounter::new();
+            counter.add(ranked, grades);
+            rows.extend(counter.finish().map(|query| query.in_order().to_vec()));
+        });
+        Some(RowAnswers::Queries(rows))
+    }
+
+    fn score_rows(
+        &self,
+        _: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        _: Option<f64>,
+    ) -> Option<TaskMetrics> {
+        let RowAnswers::Queries(rows) = rows else { unreachable!("the kind answers queries") };
+        RetrievalMetrics::mean(chosen.map(|row| &rows[row][..])).map(TaskMetrics::Retrieval)
+    }
+
+    fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {
+        None
+    }
+}
+
+/// The queries of a split, at most [`MOST_QUERIES`] of them, and all its passages.
+struct Rankings<'a> {
+    answers: &'a SplitAnswers<'a>,
+    /// Number of the text, and its sequence; likewise below.
+    queries: Vec<(u32, usize)>,
+    passages: Vec<(u32, usize)>,
+    /// Passages that answer each query, by the numbers of the texts.
+    relevant: HashMap<u32, HashSet<u32>>,
+}
+
+impl<'a> Rankings<'a> {
+    fn of(answers: &'a SplitAnswers) -> Self {
         let split = answers.split;
         let labelled: Vec<usize> =
             (0..split.len()).filter(|row| answers.labels().is_labelled(*row)).collect();
@@ -119,32 +169,26 @@ impl TaskRules for Retrieval {
         queries.sort_unstable();
         queries.dedup_by_key(|(text, _)| *text);
         let step = queries.len().div_ceil(MOST_QUERIES).max(1);
-        let queries: Vec<(u32, usize)> = queries.into_iter().step_by(step).collect();
-        let vectors = |texts: &[(u32, usize)]| {
-            let vectors = texts.iter().flat_map(|(_, at)| answers.vector(*at));
-            Matrix::new(texts.len(), answers.width(), vectors.copied().collect())
-        };
-        let (of_queries, of_passages) = (vectors(&queries), vectors(&passages));
-        let at = |width: usize| {
-            let (of_queries, of_passages) =
-                (of_queries.first_columns(width), of_passages.first_columns(width));
-            let mut counter = RetrievalCounter::new();
-            let found = semantic_search(&of_queries, &of_passages, RETRIEVED_RANKS);
-            for ((query, _), hits) in queries.iter().zip(found) {
-                let relevant = &relevant[query];
-                let grade = |hit: &Hit| i32::from(relevant.contains(&passages[hit.index].0));
-                let ranked: Vec<i32> = hits.iter().map(grade).collect();
-                counter.add(&ranked, &vec![1; relevant.len()]);
-            }
-            counter.finish()
-        };
-        let shorter = answers.widths.iter().copied().filter(|width| *width < answers.width());
-        let widths = std::iter::once(answers.width()).chain(shorter);
-        RetrievalMetrics::at_widths(widths, at).map(TaskMetrics::Retrieval)
+        let queries = queries.into_iter().step_by(step).collect();
+        Self { answers, queries, passages, relevant }
     }
 
-    fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {
-        None
+    /// Ranks the passages for each query by the first `width` numbers of the vectors.
+    ///
+    /// - `each`: gets the grades of the ranked passages, best first, and all grades of the query
+    fn at(&self, width: usize, mut each: impl FnMut(&[i32], &[i32])) {
+        let vectors = |texts: &[(u32, usize)]| {
+            let vectors = texts.iter().flat_map(|(_, at)| &self.answers.vector(*at)[..width]);
+            Matrix::new(texts.len(), width, vectors.copied().collect())
+        };
+        let found =
+            semantic_search(&vectors(&self.queries), &vectors(&self.passages), RETRIEVED_RANKS);
+        for ((query, _), hits) in self.queries.iter().zip(found) {
+            let relevant = &self.relevant[query];
+            let grade = |hit: &Hit| i32::from(relevant.contains(&self.passages[hit.index].0));
+            let ranked: Vec<i32> = hits.iter().map(grade).collect();
+            each(&ranked, &vec![1; relevant.len()]);
+        }
     }
 }
 

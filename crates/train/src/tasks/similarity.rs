@@ -2,12 +2,13 @@
 
 use polyhead_compute::Cpu;
 use polyhead_files::Cell;
-use polyhead_model::NumberRange;
+use polyhead_model::{NumberRange, cosine};
 
 use super::loss::{cosent, cosine_error};
 use super::{
-    Calibration, Compared, ComparisonOptions, Labelled, Objective, RunningAccuracy,
-    SimilarityCounter, SimilarityMetrics, SplitAnswers, TaskMetrics, TaskRules,
+    Calibration, Chosen, Compared, ComparisonOptions, LabelNames, Labelled, Objective, RowAnswers,
+    RunningAccuracy, SimilarityCounter, SimilarityMetrics, SplitAnswers, TaskMetrics, TaskRules,
+    pearson, spearman,
 };
 use crate::config::{TaskSettings, VectorLoss};
 use crate::data::{RawLabel, TaskLabels, number};
@@ -125,6 +126,35 @@ impl TaskRules for Similarity {
             }
         }
         counter.finish().map(TaskMetrics::Similarity)
+    }
+
+    /// Cosine and score of each pair, at the whole width.
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers> {
+        let rows = answers.labels().numbers().iter().enumerate();
+        let labelled = rows.filter_map(|(row, score)| {
+            let first = answers.split.sequences(row).start;
+            let given = cosine(answers.vector(first), answers.vector(first + 1));
+            Some((given, (*score)?.into()))
+        });
+        Some(RowAnswers::Numbers(labelled.collect()))
+    }
+
+    fn score_rows(
+        &self,
+        _: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        loss: Option<f64>,
+    ) -> Option<TaskMetrics> {
+        let (given, scores): (Vec<f64>, Vec<f64>) = chosen.map(|row| rows.numbers()[row]).unzip();
+        let metrics = SimilarityMetrics {
+            loss,
+            pearson: pearson(&given, &scores),
+            spearman: spearman(&given, &scores),
+            rows: scores.len() as u64,
+            widths: Vec::new(),
+        };
+        (!scores.is_empty()).then_some(TaskMetrics::Similarity(metrics))
     }
 
     fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {

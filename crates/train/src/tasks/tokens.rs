@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{SplitAnswers, TaskMetrics, TaskRules, TokensCounter, TokensMetrics, argmax};
+use super::{
+    Chosen, LabelNames, RowAnswers, SplitAnswers, TaskMetrics, TaskRules, TokensCounter,
+    TokensMetrics, argmax,
+};
 use polyhead_files::{Cell, quoted};
 
 use polyhead_model::HeadSpec;
@@ -100,21 +103,33 @@ impl TaskRules for Tokens {
         "f1"
     }
 
-    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
-        let SplitAnswers { logits, head, split, task, .. } = *answers;
-        let others = split.issues.get(task).map_or(&[][..], |issues| &issues.others);
-        let mut counter = TokensCounter::new(&head.labels, others);
-        // The counter's numbers of other tags follow the head's.
-        let number = |tag: u32| match tag.checked_sub(FIRST_UNKNOWN) {
+    fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers> {
+        let SplitAnswers { logits, head, split, .. } = *answers;
+        // Numbers of tags that only the split has follow those of the head.
+        let number = |tag: &u32| match tag.checked_sub(FIRST_UNKNOWN) {
             Some(other) => head.labels.len() as u32 + other,
-            None => tag,
+            None => *tag,
         };
-        counter.loss = answers.loss;
-        for (row, tags) in answers.labels().tags().iter().enumerate() {
-            let Some(tags) = tags else { continue };
+        let rows = answers.labels().tags().iter().enumerate();
+        let labelled = rows.filter_map(|(row, tags)| {
             let given = word_tags(logits, head, &split.words, split.words.row(row));
-            let tags: Vec<u32> = tags.iter().map(|tag| number(*tag)).collect();
-            counter.add(&given, &tags);
+            Some((given, tags.as_ref()?.iter().map(number).collect()))
+        });
+        Some(RowAnswers::Tags(labelled.collect()))
+    }
+
+    fn score_rows(
+        &self,
+        names: LabelNames,
+        rows: &RowAnswers,
+        chosen: Chosen,
+        loss: Option<f64>,
+    ) -> Option<TaskMetrics> {
+        let RowAnswers::Tags(rows) = rows else { unreachable!("the kind answers with tags") };
+        let mut counter = TokensCounter::new(names.head, names.others);
+        counter.loss = loss;
+        for (given, tags) in chosen.map(|row| &rows[row]) {
+            counter.add(given, tags);
         }
         counter.finish().map(TaskMetrics::Tokens)
     }

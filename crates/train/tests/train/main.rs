@@ -26,6 +26,7 @@ mod separate;
 mod targets;
 mod tensorboard;
 mod trajectory;
+mod transfer;
 mod unknown_labels;
 mod untrusted;
 mod vector_losses;

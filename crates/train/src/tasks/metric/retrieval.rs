@@ -115,6 +115,33 @@ impl RetrievalCounter {
 }
 
 impl RetrievalMetrics {
+    /// The scores in the order of [`NAMES`](Self::NAMES).
+    pub(crate) fn in_order(&self) -> [f64; 5] {
+        [self.ndcg_10, self.mrr_10, self.map, self.recall_10, self.recall_100]
+    }
+
+    /// Mean scores of some queries; `None` without a query.
+    ///
+    /// - `queries`: the scores of each, as [`in_order`](Self::in_order) gives them
+    pub(crate) fn mean<'a>(queries: impl Iterator<Item = &'a [f64]>) -> Option<Self> {
+        let (mut sums, mut count) = ([0.0; 5], 0);
+        for query in queries {
+            sums.iter_mut().zip(query).for_each(|(sum, score)| *sum += score);
+            count += 1;
+        }
+        let [ndcg_10, mrr_10, map, recall_10, recall_100] = sums.map(|sum| sum / count as f64);
+        (count > 0).then(|| Self {
+            ndcg_10,
+            mrr_10,
+            map,
+            recall_10,
+            recall_100,
+            queries: count,
+            without_relevant: 0,
+            widths: Vec::new(),
+        })
+    }
+
     /// The metrics at the first of several widths, with those of the others.
     ///
     /// - `widths`: the widths, the whole vector first
