@@ -512,6 +512,8 @@ settings! {
     pub struct OutputSettings {
         /// The weights of the encoder: `"copy"`, or `"reference"` to those of the starting model, whose encoder does not train.
         encoder: EncoderFiles = EncoderFiles::Copy,
+        /// Write the answers of each task to the rows of test, or of dev where test has no labels, to `answers.json` of the run, beside the right ones: two runs can be compared row by row. Absent: as `false`.
+        answers: Option<bool> = None,
     }
 }
 

@@ -97,6 +97,7 @@ const FULL: &str = r#"
     after = "keep"
     [output]
     encoder = "reference"
+    answers = true
     [[freeze]]
     parameters = "encoder"
     until = "epoch 1"

@@ -133,7 +133,7 @@ impl Run<'_> {
             seconds: self.times.total(),
         };
         self.write_report(&summary, &all)?;
-        if self.keeps_answers {
+        if self.plan.config.output.answers == Some(true) {
             self.write_answers(&all)?;
         }
         self.directory.finish(&summary)?;

@@ -86,7 +86,8 @@ pub trait Hook {
 
     /// Returns true if [`after_step`](Self::after_step) reads the gradient of each task in step
     /// `step`. That costs, for each task, one more backward pass and memory for one more gradient
-    /// of all parameters that train. It changes no bit of the step.
+    /// of all parameters that train. Tasks with files of their own, which the step does not read, get
+    /// theirs from a batch of these files. It changes no bit of the step.
     fn reads_task_gradients(&self, step: u64) -> bool {
         let _ = step;
         false

@@ -102,8 +102,6 @@ pub(crate) struct Run<'a> {
     pub(crate) warnings: Vec<String>,
     /// True if the latest evaluation was the one that exhausted patience.
     pub(crate) gave_up: bool,
-    /// True if the answers to the rows that judge the model are written beside it.
-    pub(crate) keeps_answers: bool,
 }
 
 /// What a run does that its configuration does not say.
@@ -111,8 +109,6 @@ pub(crate) struct Run<'a> {
 pub(crate) struct RunOptions {
     /// A run in the folder is continued.
     pub(crate) resume: bool,
-    /// The answers to the rows that judge the model are written beside it.
-    pub(crate) keeps_answers: bool,
     /// Hidden states of the starting model that other runs use too.
     pub(crate) shared: Option<SharedStates>,
 }
@@ -223,7 +219,6 @@ impl<'a> Run<'a> {
             trainable: vec![false; entries],
             warnings: Vec::new(),
             gave_up: false,
-            keeps_answers: options.keeps_answers,
             plan,
             learner,
             hooks,
@@ -266,7 +261,11 @@ impl<'a> Run<'a> {
             objective.weight = *weight;
             objective.begin_step(step, self.plan.total_steps);
         }
-        self.learner.keep_task_gradients(self.hooks.read_task_gradients(step));
+        let reads_task_gradients = self.hooks.read_task_gradients(step);
+        self.learner.keep_task_gradients(reads_task_gradients);
+        if reads_task_gradients {
+            self.look_at_other_sources(step, drawn.source)?;
+        }
         let source = &self.plan.data.sources[drawn.source];
         let multiplier = self.plan.schedule.multiplier(step);
         let batch = StepBatch {
@@ -397,6 +396,27 @@ impl<'a> Run<'a> {
             "texts_per_second": progress.texts_per_second,
         }))?;
         emit(Event::Logged(&progress));
+        Ok(())
+    }
+
+    /// Computes the gradients of the tasks of all sources but that of the step, at the parameters of now.
+    fn look_at_other_sources(&mut self, step: u64, drawn: usize) -> Result<(), Error> {
+        for at in (0..self.plan.data.sources.len()).filter(|source| *source != drawn) {
+            let source = &self.plan.data.sources[at];
+            if source.train.is_empty() {
+                continue;
+            }
+            let rows = self.plan.sampler.beside(step, at).rows;
+            let batch = StepBatch {
+                split: &source.train,
+                rows: &rows,
+                tasks: &source.tasks,
+                teachers: &self.teachers,
+                accumulation: self.plan.config.train.accumulation.get(),
+            };
+            let cache = self.caches.of(at, Part::Train);
+            self.learner.add_task_gradients(self.threads, step, &batch, cache)?;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use polyhead_files::listed;
 use polyhead_model::{HeadSpec, Network, ParameterGroup, TargetScale};
 
-use crate::config::TaskSettings;
+use crate::config::{GradientMix, MultitaskSettings, TaskSettings, TaskWeights};
 use crate::run::heads::target_scale;
 use crate::run::plan::RunPlan;
 use crate::tasks::{near_zero, rules};
@@ -50,7 +50,25 @@ pub(super) fn notices(plan: &RunPlan, network: &Network) -> Vec<String> {
         scale_notice(task, network.head_spec(index), known[index], target_scale(data, index)?)
     }));
     notices.extend(random_heads(plan));
+    notices.extend(lone_tasks(plan));
     notices
+}
+
+/// A line if a method for the tasks of one step never meets two of them.
+fn lone_tasks(plan: &RunPlan) -> Option<String> {
+    let MultitaskSettings { weights, gradients, .. } = &plan.config.multitask;
+    let key = match (gradients, weights) {
+        (GradientMix::None, TaskWeights::UwSo) => "weights",
+        (GradientMix::None, _) => return None,
+        _ => "gradients",
+    };
+    let is_met = plan.data.sources.iter().any(|source| source.tasks.len() > 1);
+    (!is_met).then(|| {
+        format!(
+            "multitask.{key}: has no effect, since each task has files of its own and a step reads rows of \
+             one of them; tasks meet in a step if they share files, whose rows need not have all labels"
+        )
+    })
 }
 
 /// A line for each new head that is frozen for the whole run.

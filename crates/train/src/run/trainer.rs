@@ -58,10 +58,9 @@ impl Trainer {
         }
     }
 
-    /// One of several runs that are compared: its answers are kept, and it shares hidden states and the
-    /// stop flag with the others.
-    pub(crate) fn compared(mut self, shared: SharedStates, stop: Arc<AtomicBool>) -> Self {
-        self.options = RunOptions { keeps_answers: true, shared: Some(shared), resume: false };
+    /// One of several runs that share hidden states and a stop flag.
+    pub(crate) fn sharing(mut self, shared: SharedStates, stop: Arc<AtomicBool>) -> Self {
+        self.options = RunOptions { shared: Some(shared), resume: false };
         self.stop = stop;
         self
     }

@@ -1,5 +1,7 @@
 //! The batch of each step of a run.
 
+use std::ops::Range;
+
 use polyhead_compute::Random;
 
 use super::order::source_order;
@@ -129,15 +131,32 @@ impl BatchSampler {
         let step = step.checked_sub(1).expect("steps are counted from 1");
         self.count_to(step);
         let source = self.draw.source(self.seed, step);
-        let nth = self.drawn.counts[source];
+        let (pass, range) = self.place(source, self.drawn.counts[source]);
+        let known = self.orders[source].take().filter(|(known, _)| *known == pass);
+        let (_, order) =
+            self.orders[source].insert(known.unwrap_or_else(|| {
+                (pass, source_order(self.seed, source, pass, self.rows[source]))
+            }));
+        Batch { source, rows: order[range].to_vec(), pass }
+    }
+
+    /// A batch of any source that has rows, for a look at it beside a step; the batches of the steps stay
+    /// the same.
+    ///
+    /// - `source`: index of the source
+    pub(crate) fn beside(&self, step: u64, source: usize) -> Batch {
+        let (pass, range) = self.place(source, step);
+        let order = source_order(self.seed, source, pass, self.rows[source]);
+        Batch { source, rows: order[range].to_vec(), pass }
+    }
+
+    /// Complete passes over a source before its batch number `nth`, and the places of that batch in the
+    /// order of its pass.
+    fn place(&self, source: usize, nth: u64) -> (u64, Range<usize>) {
         let rows = self.rows[source];
         let per_pass = rows.div_ceil(self.batch_size) as u64;
-        let (pass, within) = (nth / per_pass, (nth % per_pass) as usize);
-        let known = self.orders[source].take().filter(|(known, _)| *known == pass);
-        let (_, order) = self.orders[source]
-            .insert(known.unwrap_or_else(|| (pass, source_order(self.seed, source, pass, rows))));
-        let start = within * self.batch_size;
-        Batch { source, rows: order[start..rows.min(start + self.batch_size)].to_vec(), pass }
+        let start = (nth % per_pass) as usize * self.batch_size;
+        (nth / per_pass, start..rows.min(start + self.batch_size))
     }
 
     /// The passes over each source after this many steps; 0 for sources without rows. Above

@@ -194,6 +194,47 @@ impl Learner {
     /// that train. The memory is kept for later steps, until other parameters train.
     pub fn keep_task_gradients(&mut self, keep: bool) {
         self.keeps_task_gradients = keep;
+        self.task_gradients.forget_beside();
+    }
+
+    /// Adds to the gradients of tasks that the next step keeps those of a batch of another source, whose
+    /// tasks have no label in the step. Nothing else changes.
+    ///
+    /// Call it between [`keep_task_gradients`](Self::keep_task_gradients) and the step.
+    ///
+    /// - `step`: number of the step
+    /// - `cache`: as in [`step`](Self::step)
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if cached states cannot be read.
+    pub fn add_task_gradients(
+        &mut self,
+        threads: &Threads,
+        step: u64,
+        batch: &StepBatch,
+        mut cache: Option<&mut StateCache>,
+    ) -> Result<(), Error> {
+        let packed = self.pack(batch, PART_TOKENS);
+        let active: Vec<bool> =
+            (0..self.objectives.len()).map(|task| packed.is_active(task)).collect();
+        threads.cpu(self.network.isa(), |cpu| {
+            self.network.prepare_backward(cpu, &self.depth);
+            self.task_gradients.begin_beside(cpu, self.gradients.layout(), &active);
+            if packed.active_tasks().any(|task| self.objectives[task].compares()) {
+                let mut ahead = Ahead::new(active.len());
+                for part in 0..packed.parts.len() {
+                    self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
+                    self.look_ahead(&packed, part, &Uncontrolled, &mut ahead);
+                }
+                self.decide(cpu, batch.split, &packed, &mut Uncontrolled, &ahead)?;
+            }
+            for part in 0..packed.parts.len() {
+                self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
+                self.backward_by_task(cpu, &packed, part);
+            }
+            self.task_gradients.close(cpu, &active);
+            Ok(())
+        })
     }
 
     /// The gradient of each task in the last step; `None` unless
@@ -249,9 +290,9 @@ impl Learner {
         let mut accuracies = vec![RunningAccuracy::default(); sums.len()];
         let gradient_norm = threads.cpu(self.network.isa(), |cpu| {
             self.clear_gradients(cpu);
+            let active: Vec<bool> = (0..sums.len()).map(|task| packed.is_active(task)).collect();
             if self.keeps_task_gradients || mixes {
-                let active = (0..sums.len()).map(|task| packed.is_active(task)).collect();
-                self.task_gradients.begin(cpu, self.gradients.layout(), active);
+                self.task_gradients.begin(cpu, self.gradients.layout(), active.clone());
             }
             let compares = packed.active_tasks().any(|task| self.objectives[task].compares());
             let looks_ahead = compares || control.reads_losses();
@@ -286,7 +327,7 @@ impl Learner {
                 }
             }
             if mixes || self.keeps_task_gradients {
-                self.task_gradients.close(cpu);
+                self.task_gradients.close(cpu, &active);
             }
             if mixes {
                 self.mix_gradients(cpu, control)?;

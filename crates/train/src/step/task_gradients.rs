@@ -12,13 +12,22 @@ pub struct TaskGradients {
     tasks: Vec<Gradients>,
     /// One flag per task: true if it had a label in the step.
     active: Vec<bool>,
+    /// One flag per task: true if it had a label in a batch beside the step.
+    beside: Vec<bool>,
 }
 
 impl TaskGradients {
-    /// The gradient of task `task`, at the parameters before the step's update; `None` if no row
-    /// of the step has a label for it.
+    /// The gradient of task `task`, at the parameters before the step's update; `None` if no row has a
+    /// label for it. The rows are those of the step or, for a task of another source, those of a batch of
+    /// that source.
     pub fn get(&self, task: usize) -> Option<&Gradients> {
-        self.active.get(task).is_some_and(|active| *active).then(|| &self.tasks[task])
+        let has = |flags: &[bool]| flags.get(task) == Some(&true);
+        (has(&self.active) || has(&self.beside)).then(|| &self.tasks[task])
+    }
+
+    /// The gradient of a task in the step itself.
+    fn of_step(&self, task: usize) -> Option<&Gradients> {
+        (self.active.get(task) == Some(&true)).then(|| &self.tasks[task])
     }
 
     /// Number of tasks.
@@ -26,24 +35,42 @@ impl TaskGradients {
         self.active.len()
     }
 
-    /// Sets all gradients to zero, before the first part of a step.
+    /// Forgets the batches beside the last step.
+    pub(super) fn forget_beside(&mut self) {
+        self.beside.clear();
+    }
+
+    /// Sets the gradients of the tasks of a step to zero, before its first part.
     pub(super) fn begin(&mut self, cpu: Cpu, layout: &TrainableLayout, active: Vec<bool>) {
+        self.clear(cpu, layout, &active);
         self.active = active;
+    }
+
+    /// Sets the gradients of the tasks of a batch beside the step to zero, before its first part.
+    pub(super) fn begin_beside(&mut self, cpu: Cpu, layout: &TrainableLayout, active: &[bool]) {
+        self.clear(cpu, layout, active);
+        self.beside.resize(active.len(), false);
+        self.beside.iter_mut().zip(active).for_each(|(known, active)| *known |= active);
+    }
+
+    fn clear(&mut self, cpu: Cpu, layout: &TrainableLayout, active: &[bool]) {
         if self.tasks.first().is_none_or(|known| known.layout() != layout) {
             self.tasks.clear();
             let new = || Gradients::new(layout.clone());
-            self.tasks.resize_with(self.active.len(), new);
+            self.tasks.resize_with(active.len(), new);
         }
-        self.tasks.iter_mut().for_each(|gradients| gradients.clear(cpu));
+        let tasks = self.tasks.iter_mut().zip(active);
+        tasks.filter(|(_, active)| **active).for_each(|(gradients, _)| gradients.clear(cpu));
     }
 
     pub(super) fn of_mut(&mut self, task: usize) -> &mut Gradients {
         &mut self.tasks[task]
     }
 
-    /// Completes the sums, after the last part of a step.
-    pub(super) fn close(&mut self, cpu: Cpu) {
-        self.tasks.iter_mut().for_each(|gradients| gradients.close(cpu));
+    /// Completes the sums of some tasks, after the last part of a batch.
+    pub(super) fn close(&mut self, cpu: Cpu, active: &[bool]) {
+        let tasks = self.tasks.iter_mut().zip(active);
+        tasks.filter(|(_, active)| **active).for_each(|(gradients, _)| gradients.close(cpu));
     }
 
     /// The dot products of all pairs of tasks, over the parameters that tasks share.
@@ -62,7 +89,9 @@ impl TaskGradients {
         let mut values = vec![0.0; tasks * tasks];
         for a in 0..tasks {
             for b in a..tasks {
-                let (Some(of_a), Some(of_b)) = (self.get(a), self.get(b)) else { continue };
+                let (Some(of_a), Some(of_b)) = (self.of_step(a), self.of_step(b)) else {
+                    continue;
+                };
                 let product: f64 = shared.iter().map(|entry| of_a.product(cpu, of_b, *entry)).sum();
                 let product = product * f64::from(weights[a]) * f64::from(weights[b]);
                 values[a * tasks + b] = product;
@@ -82,7 +111,7 @@ impl TaskGradients {
         sum: &mut Gradients,
     ) {
         for task in 0..self.tasks() {
-            let Some(gradients) = self.get(task) else { continue };
+            let Some(gradients) = self.of_step(task) else { continue };
             let mixed = (f64::from(weights[task]) * shares[task]) as f32;
             let factor = |entry: usize| match is_shared(store.entries()[entry].group) {
                 true => mixed,

@@ -129,7 +129,7 @@ impl Transfer {
             false => self.states.clone(),
         };
         let trainer = Trainer::new(config).threads(self.threads);
-        let mut trainer = trainer.compared(states, Arc::clone(&self.stop));
+        let mut trainer = trainer.sharing(states, Arc::clone(&self.stop));
         for observer in observers {
             trainer = trainer.observe(observer);
         }

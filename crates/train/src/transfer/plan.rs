@@ -72,7 +72,9 @@ impl TransferPlan {
             total_steps: plan.total_steps,
             contrast_steps: plan.contrast.as_ref().map_or(0, |contrast| contrast.steps),
             // What the recipe has chosen holds for all runs.
-            config: plan.config.with(&["train.recipe=full".to_owned()])?,
+            config: plan
+                .config
+                .with(&["train.recipe=full", "output.answers=true"].map(str::to_owned))?,
         })
     }
 

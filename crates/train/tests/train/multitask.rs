@@ -7,11 +7,12 @@ use crate::common::place::Place;
 use crate::common::{self, assert_close, head, spec};
 use crate::learner::random_learner;
 use crate::trajectory;
+use crate::transfer::apart;
 use polyhead_compute::Threads;
 use polyhead_testing::Golden;
 use polyhead_train::{
     Ending, Error, Event, GradientMix, GradientProducts, Hook, Learner, MultitaskSettings,
-    Observer, RunConfig, StepBatch, StepControl, StepRates, Trainer, multitask_hooks,
+    Observer, Prepared, RunConfig, StepBatch, StepControl, StepRates, Trainer, multitask_hooks,
 };
 
 /// The method of a configuration, as the loop of a run calls it.
@@ -177,4 +178,84 @@ fn runs_with_each_method_are_resumed_to_the_bit_and_differ_from_a_sum() {
         assert!(!known.contains(&found), "{method}");
         known.push(found);
     }
+}
+
+#[test]
+fn gradients_beside_a_step_are_those_of_a_step_and_leave_it_alone() {
+    let threads = Threads::new(2).unwrap();
+    let [first, second]: [Vec<u32>; 2] = [(0..12).collect(), (12..24).collect()];
+    // Of the step on `rows` by one task, after a look at the others by another one.
+    let learner_after = |task: usize, rows: &[u32], beside: Option<(usize, &[u32])>| {
+        let (mut learner, config, split) = random_learner(&threads, 0.1);
+        let rates = common::rates(&config, &learner.network);
+        let batch = |task: usize, rows| StepBatch {
+            split: &split,
+            rows,
+            tasks: &[[0], [1]][task],
+            teachers: &[],
+            accumulation: 2,
+        };
+        learner.keep_task_gradients(true);
+        if let Some((task, rows)) = beside {
+            learner.add_task_gradients(&threads, 1, &batch(task, rows), None).unwrap();
+        }
+        learner.step(&threads, 1, &batch(task, rows), &rates, 1.0, None).unwrap();
+        learner
+    };
+    let of = |learner: &Learner, task: usize| -> Vec<Vec<u32>> {
+        let gradients = learner.task_gradients().unwrap().get(task).expect("a gradient");
+        let entries = 0..learner.network.store().entries().len();
+        entries.filter_map(|entry| gradients.get(entry)).map(common::bits).collect()
+    };
+    let both = learner_after(0, &first, Some((1, &second)));
+    let [a, b] = [learner_after(0, &first, None), learner_after(1, &second, None)];
+    assert!(a.task_gradients().unwrap().get(1).is_none());
+    assert!(of(&both, 0) == of(&a, 0) && of(&both, 1) == of(&b, 1));
+    assert!(common::hash(both.network.store()) == common::hash(a.network.store()));
+}
+
+#[test]
+fn tasks_with_files_of_their_own_are_compared_without_a_change_of_the_run() {
+    let place = Place::new();
+    let train = |name: &str, keys: &[&str], stop: Option<u64>| {
+        let mut trainer = Trainer::new(apart(&place, keys)).threads(2);
+        if let Some(at) = stop {
+            let flag = trainer.stop_flag();
+            trainer = trainer.observe(Box::new(StopAfter(at, flag)));
+        }
+        trainer.train(&place.path(name), true).expect("a run");
+    };
+    let every = ["multitask.conflict_every=2", "train.log_every=4", "checkpoint.every=5"];
+    train("plain", &[], None);
+    train("compared", &every, None);
+    train("parts", &every, Some(7));
+    train("parts", &every, None);
+    let file = |run: &str, name: &str| fs::read(place.path(run).join(name)).unwrap();
+    assert!(
+        file("plain", "model/model.safetensors") == file("compared", "model/model.safetensors")
+    );
+    assert!(file("parts", "metrics.jsonl") == file("compared", "metrics.jsonl"));
+    let report: serde_json::Value =
+        serde_json::from_slice(&file("compared", "report.json")).unwrap();
+    let pairs = report["conflict"]["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), 3);
+    for pair in pairs {
+        let (group, cosines) = (&pair["groups"][0][0], pair["groups"][0][1].as_array().unwrap());
+        // The lower layers are frozen.
+        assert!(group == "layers.1" && cosines.iter().all(serde_json::Value::is_number), "{pair}");
+    }
+}
+
+#[test]
+fn methods_that_never_meet_two_tasks_say_so() {
+    let place = Place::new();
+    for (method, key) in [("gradients=pcgrad", "gradients"), ("weights=uw-so", "weights")] {
+        let config = apart(&place, &[&format!("multitask.{method}")]);
+        let notices = Prepared::new(&config, &Threads::new(1).unwrap()).unwrap().plan.notices;
+        let said = format!("multitask.{key}: has no effect, since each task has files of its own");
+        assert!(notices.iter().any(|notice| notice.starts_with(&said)), "{notices:?}");
+    }
+    let shared = place.config("[multitask]\ngradients = \"pcgrad\"\n");
+    let notices = Prepared::new(&shared, &Threads::new(1).unwrap()).unwrap().plan.notices;
+    assert!(!notices.iter().any(|notice| notice.starts_with("multitask")), "{notices:?}");
 }

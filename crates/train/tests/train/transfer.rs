@@ -12,7 +12,7 @@ use polyhead_train::{
 const OPTIONS: TransferOptions = TransferOptions { seeds: 2, pairs: true, keep_models: true };
 
 /// Three tasks with files of their own, of 30, 20 and 10 rows, the lowest layer frozen.
-fn apart(place: &Place, more: &[&str]) -> RunConfig {
+pub(crate) fn apart(place: &Place, more: &[&str]) -> RunConfig {
     let text = Place::text_of("tiny-bert", "");
     let rows = fs::read_to_string(place.path("train.jsonl")).unwrap();
     let head = text.split("[data]").next().unwrap();
