@@ -10,6 +10,7 @@ and the epoch that is best on dev by the mean of the tasks' main metrics.
 """
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -246,7 +247,7 @@ def train(arguments: argparse.Namespace, model: Model, splits: dict[str, list[Ro
         loss = total / len(starts)
         print(f"epoch {epoch}/{arguments.epochs} loss {loss:.4f} dev {json.dumps(metrics)}", file=sys.stderr, flush=True)
         if score > best["score"]:
-            best = {"score": score, "epoch": epoch, "metrics": metrics, "weights": model.state_dict()}
+            best = {"score": score, "epoch": epoch, "metrics": metrics, "weights": copy.deepcopy(model.state_dict())}
     return best
 
 

@@ -26,12 +26,13 @@ pub(crate) fn shown(name: &str, value: Option<f64>) -> String {
 
 /// A difference of two scores: of `accuracy` in points, 0.0123 → `+1.2`; else a number.
 pub(crate) fn difference(name: &str, value: f64) -> String {
-    // A rounded -0 is none.
-    let rounded = |value: f64, scale: f64| (value * scale).round() / scale + 0.0;
-    match is_share(name) {
-        true => format!("{:+.1}", rounded(100.0 * value, 10.0)),
-        false => format!("{:+.4}", rounded(value, 1e4)),
-    }
+    let text = match is_share(name) {
+        true => format!("{:+.1}", 100.0 * value),
+        false => format!("{value:+.4}"),
+    };
+    // What is rounded to 0 has no sign.
+    let is_zero = text.bytes().all(|byte| b"-+0.".contains(&byte));
+    if is_zero { text.replace(['-', '+'], "") } else { text }
 }
 
 /// Returns true if a score is a share, which is shown in percent.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use polyhead_train::{
-    CombinationResult, Gain, ScoredTask, TaskInCombination, TransferReport, Verdict,
+    CombinationResult, Gain, JudgedTask, Part, TaskInCombination, TransferReport, Verdict,
 };
 
 use crate::number::{change, counted, duration, grouped, metric_name, number, score};
@@ -11,17 +11,18 @@ use crate::parts::{Key, cell, details, figure, framed, list, table, task_dot};
 use crate::plot::{Axis, Chart, Ink, Layer};
 use crate::text::{name, plain};
 
-/// Number of colour steps of the map.
-const SHADES: f64 = 8.0;
-
 /// Pixels of a plot for each combination.
 const ROW: u32 = 34;
 
 /// A caution about what the intervals say.
 const CAUTION: &str = "A gain is the difference to the task alone, the mean over the seeds; positive is better. Its 95 % \
      interval is over draws of the rows that judge, which are the same for all runs. A loss or a gain is called certain \
-     if the interval does not reach 0 and three seeds or more agree. Of twenty gains that are none, one has such an \
-     interval by chance.";
+     if the interval does not reach 0 and three seeds or more agree. One in twenty gains that are none has such an interval \
+     by chance, and more where seeds differ much.";
+
+/// A caution for tasks that are judged on dev.
+const CHOSEN: &str = "Dev also chose the best step of each run: of the task alone by this task only, so that it is flattered \
+     more. Rows in test judge without that.";
 
 /// Draws the page of a comparison. The same record gives the same bytes.
 pub fn draw_transfer_page(report: &TransferReport) -> String {
@@ -44,7 +45,7 @@ fn overview(report: &TransferReport) -> Markup {
             let results = report.of_task(index);
             results.filter_map(move |(combination, one)| {
                 let gain = one.gain.as_ref().filter(|gain| gain.verdict() == verdict)?;
-                let beside = report.beside(combination, index);
+                let beside = report.partners(combination, index);
                 let gain = change(&task.metric, Some(0.0), Some(gain.mean))?;
                 let what = if verdict == Verdict::Loses { "loses" } else { "gains" };
                 Some(format!("{} {what} for certain {beside}: {gain}", task.name))
@@ -64,6 +65,7 @@ fn overview(report: &TransferReport) -> Markup {
             (list(Some("notes warnings"), &certain(Verdict::Loses)))
             (list(Some("notes"), &certain(Verdict::Gains)))
             p { (CAUTION) }
+            @if report.tasks.iter().any(|task| task.part == Part::Dev) { p { (CHOSEN) } }
         }
     }
 }
@@ -94,7 +96,8 @@ fn map(report: &TransferReport) -> Markup {
             }
         }
     };
-    let keys = [Key::area(Ink::Series(0), "gains"), Key::area(Ink::Series(1), "loses")];
+    let keys =
+        [Key::area(Ink::Series(0), "gains"), Key::area(Ink::Series(1), "loses; dark: for certain")];
     html! {
         section id="gains" {
             h2 { "Who gains beside whom" }
@@ -103,18 +106,20 @@ fn map(report: &TransferReport) -> Markup {
     }
 }
 
-/// A gain, the darker the further the interval is from 0; pale where it holds 0.
+/// A gain: dark if it is certain, pale if it is open, without colour if it is none.
 fn gain_cell(report: &TransferReport, combination: &CombinationResult, task: usize) -> Markup {
     let one = combination.tasks.iter().find(|one| one.task == task);
     let Some(gain) = one.and_then(|one| one.gain.as_ref()) else { return html! { td {} } };
-    let metric = &report.tasks[task].metric;
+    let JudgedTask { name, metric, .. } = &report.tasks[task];
     let text = gain_text(metric, gain.mean);
-    let title = format!("{}, {}: {text}", report.tasks[task].name, report.title(combination));
-    let half = gain.interval.map_or(0.0, |(low, high)| (high - low) / 2.0);
-    // Half an interval is about two standard errors.
-    let errors = if half > 0.0 { 2.0 * gain.mean.abs() / half } else { 0.0 };
-    let shade = (errors * SHADES / 4.0).ceil().clamp(1.0, SHADES);
-    let class = format!("{}{shade}", if gain.mean < 0.0 { 'w' } else { 'r' });
+    let title = format!("{name}, {}: {text}", report.title(combination));
+    let class = match (gain.verdict(), gain.mean) {
+        (Verdict::Gains, _) => "r6",
+        (Verdict::Loses, _) => "w6",
+        (Verdict::Open, mean) if mean > 0.0 => "r1",
+        (Verdict::Open, mean) if mean < 0.0 => "w1",
+        (Verdict::Open, _) => "",
+    };
     html! { td class=(class) title=(plain(&title)) { (text) } }
 }
 
@@ -124,7 +129,7 @@ fn gain_text(metric: &str, gain: f64) -> String {
     text.map_or_else(|| number(None), |text| text.replace(" points", ""))
 }
 
-fn task_section(report: &TransferReport, index: usize, task: &ScoredTask) -> Markup {
+fn task_section(report: &TransferReport, index: usize, task: &JudgedTask) -> Markup {
     let results: Vec<(&CombinationResult, &TaskInCombination)> = report.of_task(index).collect();
     let rows: Vec<Vec<Markup>> = results
         .iter()
@@ -150,7 +155,7 @@ fn table_row(
     report: &TransferReport,
     combination: &CombinationResult,
     one: &TaskInCombination,
-    task: &ScoredTask,
+    task: &JudgedTask,
 ) -> Vec<Markup> {
     let metric = &task.metric;
     let range = |low: f64, high: f64| {
@@ -167,14 +172,14 @@ fn table_row(
             ),
         ],
     };
-    let links = combination.runs.iter().zip(&report.seeds).zip(&one.scores);
+    let links = combination.runs.iter().zip(&report.seeds).zip(&one.values);
     let runs = html! {
         @for ((folder, seed), found) in links {
             a href={ (folder) "/report.html" } title=(score(metric, *found)) { (seed) } " "
         }
     };
     vec![
-        name(&report.beside(combination, one.task)),
+        name(&report.partners(combination, one.task)),
         cell(score(metric, one.mean())),
         gain,
         interval,
@@ -188,13 +193,13 @@ fn table_row(
 fn intervals(
     report: &TransferReport,
     index: usize,
-    task: &ScoredTask,
+    task: &JudgedTask,
     results: &[(&CombinationResult, &TaskInCombination)],
 ) -> Markup {
     let gains: Vec<(String, &Gain)> = results
         .iter()
         .filter_map(|(combination, one)| {
-            Some((report.beside(combination, index), one.gain.as_ref()?))
+            Some((report.partners(combination, index), one.gain.as_ref()?))
         })
         .collect();
     if gains.is_empty() {
@@ -247,8 +252,8 @@ fn cost(report: &TransferReport) -> Markup {
         section id="cost" {
             h2 { "Cost" }
             p {
-                "One run of each task alone takes " (duration(alone)) " in all. Time depends on what else the \
-                 machine does."
+                "One run of each task alone takes " (duration(alone)) " in all. The first runs also compute the hidden \
+                 states below a frozen boundary, which later ones take from them."
             }
             (details("Steps and time of a run", table("Mean over the seeds", "trained|#steps|#time", &rows)))
         }

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use polyhead_report::{draw_page, write_page};
+use polyhead_report::{draw_page, draw_transfer_page, write_page, write_transfer_page};
 use polyhead_train::{
-    ConflictReport, Curves, DevPoint, OrdinalCounter, PairConflict, RunReport, SpanScores,
-    TaskMetrics, TrainPoint,
+    CombinationResult, ConflictReport, Curves, DevPoint, Gain, JudgedTask, OrdinalCounter,
+    PairConflict, Part, RunReport, SpanScores, TaskInCombination, TaskMetrics, TrainPoint,
+    TransferReport,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Number of colours of the palette.
@@ -358,12 +361,26 @@ fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
-/// The record with other texts and numbers, as far as its types allow.
+/// The record with other texts and numbers, as far as its types allow. Main metrics stay, so that what
+/// depends on them is drawn.
 fn changed(
     report: &RunReport,
     text: &dyn Fn(&str) -> String,
     number: &dyn Fn(Value) -> Value,
 ) -> RunReport {
+    let mut changed = with_changes(report, text, number);
+    for (task, old) in changed.tasks.iter_mut().zip(&report.tasks) {
+        task.main_metric.clone_from(&old.main_metric);
+    }
+    changed
+}
+
+/// Any record with other texts and numbers.
+fn with_changes<T: Serialize + DeserializeOwned>(
+    record: &T,
+    text: &dyn Fn(&str) -> String,
+    number: &dyn Fn(Value) -> Value,
+) -> T {
     fn walk(value: &mut Value, text: &dyn Fn(&str) -> String, number: &dyn Fn(Value) -> Value) {
         match value {
             // A word of the format, not a user's.
@@ -375,14 +392,9 @@ fn changed(
             Value::Null | Value::Bool(_) => {}
         }
     }
-    let mut value = serde_json::to_value(report).expect("plain structures are JSON");
+    let mut value = serde_json::to_value(record).expect("plain structures are JSON");
     walk(&mut value, text, number);
-    // Main metrics stay, so that what depends on them is drawn.
-    let mut changed: RunReport = serde_json::from_value(value).expect("the same types");
-    for (task, old) in changed.tasks.iter_mut().zip(&report.tasks) {
-        task.main_metric.clone_from(&old.main_metric);
-    }
-    changed
+    serde_json::from_value(value).expect("the same types")
 }
 
 /// The tags and attributes of a page.
@@ -471,4 +483,103 @@ fn the_page_is_written_into_the_folder_of_the_run() {
     assert_eq!(page, folder.path().join("report.html"));
     assert!(std::fs::read_to_string(page).expect("a file") == draw_page(&sample()));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
+}
+
+/// Two tasks alone and together; `mood` loses for certain.
+fn comparison() -> TransferReport {
+    let task = |name: &str, metric: &str, part| JudgedTask {
+        name: name.to_owned(),
+        metric: metric.to_owned(),
+        part,
+        rows: 500,
+    };
+    let one = |task, values: [f64; 3], interval: Option<(f64, f64)>| TaskInCombination {
+        task,
+        values: values.map(Some).to_vec(),
+        epochs: 2.96,
+        gain: interval.map(|interval| Gain {
+            mean: (interval.0 + interval.1) / 2.0,
+            interval: Some(interval),
+            seeds: values.map(|value| value - 0.9).to_vec(),
+        }),
+    };
+    let combination = |name: &str, tasks| CombinationResult {
+        runs: (0..3).map(|seed| format!("runs/{name}-seed-{seed}")).collect(),
+        steps: 120.0,
+        seconds: Some(61.0),
+        tasks,
+    };
+    TransferReport {
+        model: "builtin".to_owned(),
+        seeds: vec![0, 1, 2],
+        resamples: 2000,
+        tasks: vec![task("topic", "accuracy", Part::Test), task("mood", "mae", Part::Dev)],
+        combinations: vec![
+            combination("alone-topic", vec![one(0, [0.9; 3], None)]),
+            combination("alone-mood", vec![one(1, [0.9; 3], None)]),
+            combination(
+                "together",
+                vec![
+                    one(0, [0.91, 0.9, 0.92], Some((-0.01, 0.03))),
+                    one(1, [0.7, 0.8, 0.6], Some((-0.3, -0.1))),
+                ],
+            ),
+        ],
+    }
+}
+
+#[test]
+fn a_comparison_shows_gains_and_warns_of_losses() {
+    let page = draw_transfer_page(&comparison());
+    let tags = well_formed(&page);
+    for id in ["gains", "task-1", "task-2", "cost"] {
+        assert!(tags.ids.contains(id), "{id}");
+    }
+    for text in [
+        "mood loses for certain all together: −0.200",
+        "Dev also chose the best step of each run",
+        "<td class=\"r1\" title=\"topic, all together: +1.0\">+1.0</td>",
+        "<td class=\"w6\" title=\"mood, all together: −0.200\">−0.200</td>",
+        "−1.0 to +3.0",
+        "accuracy on 500 rows of test",
+        "href=\"runs/together-seed-2/report.html\"",
+        "takes 2 min 2 s in all",
+    ] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+}
+
+#[test]
+fn no_comparison_can_break_its_page() {
+    let shape = well_formed(&draw_transfer_page(&comparison()));
+    for text in [HOSTILE.to_owned(), String::new(), "x".repeat(10_000)] {
+        let page =
+            draw_transfer_page(&with_changes(&comparison(), &|_| text.clone(), &|number| number));
+        let tags = well_formed(&page);
+        assert!(tags.names.is_subset(&shape.names) && !page.contains('\u{0}'));
+    }
+    for whole in [0, 7, u64::MAX] {
+        for number in [0.0, 1e308, -1e308] {
+            let change = |old: Value| match old.is_u64() {
+                true => Value::from(whole),
+                false => Value::from(number),
+            };
+            let page = draw_transfer_page(&with_changes(&comparison(), &str::to_owned, &change));
+            well_formed(&page);
+            assert!(!page.contains("NaN") && !page.contains(">inf"), "{whole} {number}");
+        }
+    }
+    well_formed(&draw_transfer_page(&TransferReport { combinations: vec![], ..comparison() }));
+    well_formed(&draw_transfer_page(&TransferReport { tasks: vec![], ..comparison() }));
+}
+
+#[test]
+fn the_page_of_a_comparison_is_written_into_its_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = write_transfer_page(folder.path()).expect_err("no record");
+    assert!(error.to_string().contains("transfer.json"), "{error}");
+    let json = serde_json::to_vec(&comparison()).expect("plain structures are JSON");
+    std::fs::write(folder.path().join("transfer.json"), json).expect("a file");
+    let page = write_transfer_page(folder.path()).expect("a page");
+    assert!(std::fs::read_to_string(page).expect("a file") == draw_transfer_page(&comparison()));
 }

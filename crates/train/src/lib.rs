@@ -84,6 +84,6 @@ pub use tasks::{
 };
 pub use tensorboard::TensorBoard;
 pub use transfer::{
-    CombinationResult, Gain, ScoredTask, TaskInCombination, Transfer, TransferOptions,
+    CombinationResult, Gain, JudgedTask, TaskInCombination, Transfer, TransferOptions,
     TransferReport, TransferRun, Verdict,
 };

@@ -10,8 +10,8 @@ use clap::Args;
 use polyhead_compute::Threads;
 use polyhead_files::write_file;
 use polyhead_train::{
-    Ending, Gain, Observer, RunSummary, ScoredTask, Transfer, TransferOptions, TransferReport,
-    TransferRun, Verdict,
+    CombinationResult, Ending, Gain, JudgedTask, Observer, Part, RunSummary, Transfer,
+    TransferOptions, TransferReport, TransferRun, Verdict,
 };
 
 use crate::command::train::{ConfigArgs, quoted};
@@ -37,7 +37,7 @@ Examples:
   polyhead transfer config.toml -o transfer --seeds 3 --pairs
   polyhead transfer config.toml -o transfer --seeds 10 --resume";
 
-/// The files of a comparison.
+/// The comparison as data, in its folder.
 const RECORD: &str = "transfer.json";
 
 /// Show what tasks gain or lose when they are trained together
@@ -63,7 +63,7 @@ pub(crate) struct TransferArgs {
     #[arg(long)]
     resume: bool,
 
-    /// Keep the model of each run, which take most of the disk space
+    /// Keep the models of the runs, which take most of the disk space
     #[arg(long, help_heading = "Output")]
     keep_models: bool,
 
@@ -112,6 +112,9 @@ pub(crate) fn run(args: TransferArgs) -> Result<ExitCode> {
         if !args.quiet {
             note(&format!("{title}: {done}"));
         }
+    }
+    if !args.quiet {
+        note(&format!("comparing {}", counted(runs.len() as u64, "run")));
     }
     let report = transfer.report(&args.out)?;
     let json = serde_json::to_string(&report)?;
@@ -175,12 +178,16 @@ fn resume_command(args: &TransferArgs) -> String {
 fn write(out: &mut impl Write, report: &TransferReport) -> io::Result<()> {
     let mut certain = Vec::new();
     for (index, task) in report.tasks.iter().enumerate() {
-        let ScoredTask { name, metric, part, rows } = task;
-        writeln!(out, "{name}: {metric} on {} of {part}", counted(*rows as u64, "row"))?;
+        let JudgedTask { name, metric, part, rows } = task;
+        let flatters = match part {
+            Part::Dev => ", which chose the best steps: the task alone is flattered more",
+            _ => "",
+        };
+        writeln!(out, "{name}: {metric} on {} of {part}{flatters}", counted(*rows as u64, "row"))?;
         let mut table = Table::new("lrrrrr");
         table.row(["trained", metric, "gain", "95 % interval", "by seed", "epochs"]);
         for (combination, one) in report.of_task(index) {
-            let beside = report.beside(combination, index);
+            let beside = report.partners(combination, index);
             let [gain, interval, seeds] = gain_cells(metric, one.gain.as_ref());
             let what = match one.gain.as_ref().map_or(Verdict::Open, Gain::verdict) {
                 Verdict::Loses => Some("warning: loses"),
@@ -201,7 +208,24 @@ fn write(out: &mut impl Write, report: &TransferReport) -> io::Result<()> {
     let seeds = counted(report.seeds.len() as u64, "seed");
     writeln!(out, "gain: difference to the task alone, mean of {seeds}; positive is better")?;
     certain.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    if let Some(line) = cost(report) {
+        writeln!(out, "{line}")?;
+    }
     writeln!(out)
+}
+
+/// The time of training alone and together; `None` if a run has no time.
+fn cost(report: &TransferReport) -> Option<String> {
+    let (alone, others): (Vec<&CombinationResult>, Vec<&CombinationResult>) =
+        report.combinations.iter().partition(|combination| combination.tasks.len() == 1);
+    let took = |seconds: f64| duration(Duration::from_secs_f64(seconds));
+    let alone: Option<f64> = alone.iter().map(|combination| combination.seconds).sum();
+    let together = others.iter().find(|of| of.tasks.len() == report.tasks.len())?.seconds;
+    Some(format!(
+        "time of a run: all together {}, one task after the other {}",
+        took(together?),
+        took(alone?)
+    ))
 }
 
 /// The mean, the interval and the range over seeds.
@@ -259,9 +283,9 @@ mod tests {
     #[test]
     fn gains_are_points_for_shares_and_numbers_for_the_rest() {
         let gain = Gain { mean: 0.0125, interval: Some((-0.01, 0.03)), seeds: vec![0.0, 0.025] };
-        assert_eq!(gain_cells("accuracy", Some(&gain)), ["+1.2", "-1.0 to +3.0", "+0.0 to +2.5"]);
+        assert_eq!(gain_cells("accuracy", Some(&gain)), ["+1.2", "-1.0 to +3.0", "0.0 to +2.5"]);
         let open = Gain { interval: None, ..gain };
-        assert_eq!(gain_cells("spearman", Some(&open)), ["+0.0125", "–", "+0.0000 to +0.0250"]);
+        assert_eq!(gain_cells("spearman", Some(&open)), ["+0.0125", "–", "0.0000 to +0.0250"]);
         assert_eq!(gain_cells("spearman", None), ["", "", ""]);
     }
 }

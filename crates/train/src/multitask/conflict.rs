@@ -12,9 +12,10 @@ use crate::step::{group_name, is_shared};
 use super::{CONFLICT, from_bytes, to_bytes};
 
 /// Compares the gradients of tasks in every so many steps, for the report: of each pair of tasks in each
-/// layer, and of each task with the joint step over all parameters that tasks share.
+/// layer, and of each task with a joint step of several tasks over all parameters that tasks share.
 ///
-/// A comparison costs a backward pass for each task and changes no bit of the run.
+/// A comparison costs a backward pass for each task, and a forward pass for each source that the step does
+/// not read. It changes no bit of the run.
 pub(super) struct Conflict {
     every: u64,
     /// Shared parameters by name, as entries of the store.
@@ -57,11 +58,19 @@ impl Conflict {
     }
 
     fn cosine(&self, cpu: Cpu, step: &HookedStep, comparison: &Comparison) -> Option<f64> {
-        let of_tasks = step.task_gradients?;
-        let a = of_tasks.get(comparison.task)?;
+        let all = step.task_gradients?;
+        let of_task = |task: usize| all.get(task).or_else(|| all.of_other_source(task));
         match comparison.with {
-            Some((other, group)) => cosine(cpu, a, of_tasks.get(other)?, &self.groups[group].1),
+            Some((other, group)) => {
+                let (a, b) = (of_task(comparison.task)?, of_task(other)?);
+                cosine(cpu, a, b, &self.groups[group].1)
+            }
+            // The step of a single task is that task's.
+            None if (0..self.tasks.len()).filter(|task| all.get(*task).is_some()).count() < 2 => {
+                None
+            }
             None => {
+                let a = all.get(comparison.task)?;
                 let all: Vec<usize> =
                     self.groups.iter().flat_map(|(_, entries)| entries).copied().collect();
                 cosine(cpu, a, step.gradients, &all)
@@ -109,6 +118,10 @@ impl Hook for Conflict {
     }
 
     fn reads_task_gradients(&self, step: u64) -> bool {
+        step.is_multiple_of(self.every)
+    }
+
+    fn reads_other_sources(&self, step: u64) -> bool {
         step.is_multiple_of(self.every)
     }
 

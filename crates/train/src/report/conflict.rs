@@ -14,7 +14,7 @@ pub struct ConflictReport {
     pub steps: Vec<u64>,
     /// Each pair of tasks.
     pub pairs: Vec<PairConflict>,
-    /// Each task and its cosine with the step of all tasks, one for each of `steps`; `None` if the task
+    /// Each task and its cosine with the step of several tasks, one for each of `steps`; `None` if the task
     /// had no label.
     pub joint: Vec<(String, Vec<Option<f64>>)>,
 }

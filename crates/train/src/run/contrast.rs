@@ -60,11 +60,6 @@ impl Contrast {
         Ok(Some(Self { steps: steps.get(), head: heads, widths, sampler }))
     }
 
-    /// Returns true if the rows of a task are set apart.
-    pub(crate) fn has(&self, task: usize) -> bool {
-        self.sampler.has(task)
-    }
-
     /// The head without weights that gives the sentence vectors.
     pub(super) fn vectors_head() -> HeadWeights {
         let spec = HeadSpec {

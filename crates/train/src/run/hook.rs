@@ -86,9 +86,16 @@ pub trait Hook {
 
     /// Returns true if [`after_step`](Self::after_step) reads the gradient of each task in step
     /// `step`. That costs, for each task, one more backward pass and memory for one more gradient
-    /// of all parameters that train. Tasks with files of their own, which the step does not read, get
-    /// theirs from a batch of these files. It changes no bit of the step.
+    /// of all parameters that train. It changes no bit of the step.
     fn reads_task_gradients(&self, step: u64) -> bool {
+        let _ = step;
+        false
+    }
+
+    /// Returns true if [`after_step`](Self::after_step) also reads the gradients of tasks with files of
+    /// their own that step `step` does not read. That costs a forward and a backward pass over a batch of
+    /// each of these sources. It changes no bit of the step.
+    fn reads_other_sources(&self, step: u64) -> bool {
         let _ = step;
         false
     }
@@ -148,6 +155,7 @@ pub struct HookedStep<'a> {
     /// Gradient of the weighted sum of losses, or of what hooks mixed, before clipping, by entry of the
     /// store.
     pub gradients: &'a Gradients,
-    /// Gradient of each task; `None` unless a hook [reads it](Hook::reads_task_gradients).
+    /// Gradient of each task; `None` unless a hook reads [those of the step](Hook::reads_task_gradients) or
+    /// [those of other sources](Hook::reads_other_sources).
     pub task_gradients: Option<&'a TaskGradients>,
 }

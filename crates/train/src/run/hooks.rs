@@ -103,7 +103,12 @@ impl<'a> Hooks<'a> {
 
     /// Returns true if a hook reads the gradient of each task in this step.
     pub(super) fn read_task_gradients(&self, step: u64) -> bool {
-        self.0.iter().any(|hook| hook.reads_task_gradients(step))
+        self.0.iter().any(|hook| hook.reads_task_gradients(step)) || self.read_other_sources(step)
+    }
+
+    /// Returns true if a hook reads the gradients of tasks that this step has no rows of.
+    pub(super) fn read_other_sources(&self, step: u64) -> bool {
+        self.0.iter().any(|hook| hook.reads_other_sources(step))
     }
 
     /// Shows a step to every hook; `Break` if one of them ends the run.

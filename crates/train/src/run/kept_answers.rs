@@ -37,9 +37,16 @@ impl TaskAnswers {
     /// Metrics of some rows; `None` if there is none.
     ///
     /// - `kind`: that of the task
-    pub(crate) fn score(&self, kind: TaskKind, chosen: Chosen) -> Option<TaskMetrics> {
+    pub(crate) fn metrics(&self, kind: TaskKind, chosen: Chosen) -> Option<TaskMetrics> {
         let names = LabelNames { head: &self.labels, others: &self.others };
         rules(kind).score_rows(names, &self.rows, chosen, None)
+    }
+
+    /// The reason why these cannot be answers of a task of that kind, if there is one.
+    pub(crate) fn problem(&self, kind: TaskKind) -> Option<String> {
+        let fits = self.rows.fits(kind, self.labels.len());
+        let found = self.rows.len();
+        (!fits).then(|| format!("expected answers of kind {kind}, found {found} others"))
     }
 }
 

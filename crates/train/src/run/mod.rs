@@ -104,7 +104,7 @@ pub(crate) struct Run<'a> {
     pub(crate) gave_up: bool,
 }
 
-/// What a run does that its configuration does not say.
+/// Options of a run that its configuration does not have.
 #[derive(Clone, Default)]
 pub(crate) struct RunOptions {
     /// A run in the folder is continued.
@@ -261,9 +261,8 @@ impl<'a> Run<'a> {
             objective.weight = *weight;
             objective.begin_step(step, self.plan.total_steps);
         }
-        let reads_task_gradients = self.hooks.read_task_gradients(step);
-        self.learner.keep_task_gradients(reads_task_gradients);
-        if reads_task_gradients {
+        self.learner.keep_task_gradients(self.hooks.read_task_gradients(step));
+        if self.hooks.read_other_sources(step) {
             self.look_at_other_sources(step, drawn.source)?;
         }
         let source = &self.plan.data.sources[drawn.source];

@@ -89,11 +89,6 @@ impl ContrastSampler {
         teaches
     }
 
-    /// Returns true if the rows of a task are among those of the steps.
-    pub(crate) fn has(&self, task: usize) -> bool {
-        self.tasks.iter().any(|rows| rows.task == task)
-    }
-
     /// The rows of a step; steps are counted from 1, and tasks take turns.
     ///
     /// # Panics

@@ -197,8 +197,8 @@ impl Learner {
         self.task_gradients.forget_beside();
     }
 
-    /// Adds to the gradients of tasks that the next step keeps those of a batch of another source, whose
-    /// tasks have no label in the step. Nothing else changes.
+    /// Computes the gradients of the tasks of another source over a batch of it: those that
+    /// [`TaskGradients::of_other_source`] gives after the next step. Nothing else changes.
     ///
     /// Call it between [`keep_task_gradients`](Self::keep_task_gradients) and the step.
     ///

@@ -15,7 +15,7 @@ use crate::step::state_cache::StateCache;
 #[derive(Clone, Default)]
 pub(crate) struct SharedStates(Arc<Mutex<HashMap<StatesKey, StateCache>>>);
 
-/// What the states of a split depend on, beside the model.
+/// The states of a split: they depend on the model, and on what is here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StatesKey {
     /// Indices of the hidden states.
@@ -39,14 +39,14 @@ impl StatesKey {
 impl SharedStates {
     /// Takes the states of a key; they come back with [`put`](Self::put).
     pub(crate) fn take(&self, key: &StatesKey) -> Option<StateCache> {
-        let mut cache = self.all().remove(key)?;
+        let mut cache = self.all().remove(key).filter(StateCache::still_caches)?;
         cache.forget_savings();
         Some(cache)
     }
 
-    /// Keeps states for the next run.
+    /// Keeps states for the next run. Of splits with the same texts, the first one stays.
     pub(crate) fn put(&self, key: StatesKey, cache: StateCache) {
-        self.all().insert(key, cache);
+        self.all().entry(key).or_insert(cache);
     }
 
     /// Bytes in memory of the states that no run has taken.

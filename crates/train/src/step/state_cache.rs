@@ -77,6 +77,11 @@ impl StateCache {
         self.counts
     }
 
+    /// Returns false if caching has ended, since the file could not be written.
+    pub(super) fn still_caches(&self) -> bool {
+        !self.gave_up
+    }
+
     /// Counts the tokens that are saved from 0 again: another run goes on with the cache.
     pub(super) fn forget_savings(&mut self) {
         self.counts.tokens_saved = 0;

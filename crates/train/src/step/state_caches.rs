@@ -1,8 +1,9 @@
 //! The cached hidden states of a run, and the decision whether to cache them.
 
 use polyhead_model::Depth;
+use polyhead_text::TokenBatch;
 
-use crate::data::{Dataset, Part, Split};
+use crate::data::{Dataset, Part};
 use crate::step::shared_states::{SharedStates, StatesKey};
 use crate::step::state_cache::{CacheCounts, StateCache};
 
@@ -81,6 +82,7 @@ impl StateCaches {
         // Later the layers below may have been trained.
         let shared = self.shared.as_ref().filter(|_| step <= 1);
         let useful = !depth.embeddings && depth.start > 0 && budget > 0;
+        // What other runs have left in memory counts, also what this one takes.
         let budget = budget.saturating_sub(shared.map_or(0, SharedStates::memory));
         let pays = |passes: f64| useful && (passes > 1.0 || passes > 0.0 && shared.is_some());
         let passes_of = |source: usize, part: Part| match part {
@@ -89,25 +91,30 @@ impl StateCaches {
             // The finished model reads them once.
             Part::Test => 1.0,
         };
-        let splits = || {
-            let sources = data.sources.iter().enumerate();
-            sources
-                .map(|(at, source)| Part::ALL.map(|part| (source.split(part), passes_of(at, part))))
+        let found: Vec<_> = (data.sources.iter().enumerate())
+            .map(|(at, source)| {
+                Part::ALL.map(|part| {
+                    pays(passes_of(at, part)).then(|| {
+                        let tokens = &source.split(part).tokens;
+                        let key = shared.map(|_| StatesKey::of(&depth.cached, tokens));
+                        let cache = key.as_ref().and_then(|key| shared?.take(key));
+                        (tokens, key, cache)
+                    })
+                })
+            })
+            .collect();
+        let new = found.iter().flatten().flatten().filter(|(_, _, cache)| cache.is_none());
+        let all: usize = new.map(|(tokens, _, _)| tokens.tokens()).sum();
+        let new_cache = |tokens: &TokenBatch| {
+            let share = tokens.tokens() as f64 / all.max(1) as f64;
+            let share = (budget as f64 * share) as u64;
+            StateCache::new(depth.cached.clone(), width, tokens.len(), share)
         };
-        let tokens = splits().flatten().filter(|(_, passes)| pays(*passes));
-        let all: usize = tokens.map(|(split, _)| split.tokens.tokens()).sum();
-        let row_states = |split: &Split| {
-            let key = shared.map(|_| StatesKey::of(&depth.cached, &split.tokens));
-            let known = key.as_ref().and_then(|key| shared?.take(key));
-            let cache = known.unwrap_or_else(|| {
-                let share = split.tokens.tokens() as f64 / all.max(1) as f64;
-                let share = (budget as f64 * share) as u64;
-                StateCache::new(depth.cached.clone(), width, split.tokens.len(), share)
-            });
-            RowStates { cache, key }
+        let row_states = |(tokens, key, cache): (&TokenBatch, _, Option<StateCache>)| RowStates {
+            cache: cache.unwrap_or_else(|| new_cache(tokens)),
+            key,
         };
-        let caches = splits()
-            .map(|parts| parts.map(|(split, passes)| pays(passes).then(|| row_states(split))));
+        let caches = found.into_iter().map(|parts| parts.map(|found| found.map(row_states)));
         self.caches = caches.collect();
     }
 

@@ -17,17 +17,16 @@ pub struct TaskGradients {
 }
 
 impl TaskGradients {
-    /// The gradient of task `task`, at the parameters before the step's update; `None` if no row has a
-    /// label for it. The rows are those of the step or, for a task of another source, those of a batch of
-    /// that source.
+    /// The gradient of task `task`, at the parameters before the step's update; `None` if no row
+    /// of the step has a label for it.
     pub fn get(&self, task: usize) -> Option<&Gradients> {
-        let has = |flags: &[bool]| flags.get(task) == Some(&true);
-        (has(&self.active) || has(&self.beside)).then(|| &self.tasks[task])
+        (self.active.get(task) == Some(&true)).then(|| &self.tasks[task])
     }
 
-    /// The gradient of a task in the step itself.
-    fn of_step(&self, task: usize) -> Option<&Gradients> {
-        (self.active.get(task) == Some(&true)).then(|| &self.tasks[task])
+    /// The gradient of a task whose rows the step does not read, over a batch of its own source, at the same
+    /// parameters; `None` unless a hook [reads it](crate::Hook::reads_other_sources).
+    pub fn of_other_source(&self, task: usize) -> Option<&Gradients> {
+        (self.beside.get(task) == Some(&true)).then(|| &self.tasks[task])
     }
 
     /// Number of tasks.
@@ -89,7 +88,7 @@ impl TaskGradients {
         let mut values = vec![0.0; tasks * tasks];
         for a in 0..tasks {
             for b in a..tasks {
-                let (Some(of_a), Some(of_b)) = (self.of_step(a), self.of_step(b)) else {
+                let (Some(of_a), Some(of_b)) = (self.get(a), self.get(b)) else {
                     continue;
                 };
                 let product: f64 = shared.iter().map(|entry| of_a.product(cpu, of_b, *entry)).sum();
@@ -111,7 +110,7 @@ impl TaskGradients {
         sum: &mut Gradients,
     ) {
         for task in 0..self.tasks() {
-            let Some(gradients) = self.of_step(task) else { continue };
+            let Some(gradients) = self.get(task) else { continue };
             let mixed = (f64::from(weights[task]) * shares[task]) as f32;
             let factor = |entry: usize| match is_shared(store.entries()[entry].group) {
                 true => mixed,

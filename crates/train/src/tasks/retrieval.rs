@@ -112,7 +112,7 @@ impl TaskRules for Retrieval {
         Rankings::of(answers).at(answers.width(), |ranked, grades| {
             let mut counter = RetrievalCounter::new();
             counter.add(ranked, grades);
-            rows.extend(counter.finish().map(|query| query.in_order().to_vec()));
+            rows.extend(counter.finish().map(|query| query.in_order()));
         });
         Some(RowAnswers::Queries(rows))
     }
@@ -125,7 +125,7 @@ impl TaskRules for Retrieval {
         _: Option<f64>,
     ) -> Option<TaskMetrics> {
         let RowAnswers::Queries(rows) = rows else { unreachable!("the kind answers queries") };
-        RetrievalMetrics::mean(chosen.map(|row| &rows[row][..])).map(TaskMetrics::Retrieval)
+        RetrievalMetrics::mean(chosen.map(|row| rows[row])).map(TaskMetrics::Retrieval)
     }
 
     fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {

@@ -1,10 +1,11 @@
 //! The answers to the labelled rows of a split, in a form that can be kept and scored again on any
 //! choice of rows.
 
+use polyhead_model::TaskKind;
 use serde::{Deserialize, Serialize};
 
-/// What a head answered to each labelled row of a split, and what it should have answered: all that the
-/// metrics of the task read.
+/// The answers of a head to the labelled rows of a split beside the right ones: all that the metrics of the
+/// task read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RowAnswers {
@@ -17,7 +18,7 @@ pub(crate) enum RowAnswers {
     /// The given tag of each word, if the head saw it, and the true one.
     Tags(Vec<(Vec<Option<u32>>, Vec<u32>)>),
     /// The scores of the ranking of a query, in the order of the names of retrieval metrics.
-    Queries(Vec<Vec<f64>>),
+    Queries(Vec<[f64; 5]>),
 }
 
 /// The names behind the numbers of [`RowAnswers`].
@@ -41,6 +42,47 @@ impl RowAnswers {
             Self::Numbers(rows) => rows.len(),
             Self::Tags(rows) => rows.len(),
             Self::Queries(rows) => rows.len(),
+        }
+    }
+
+    /// Returns true if a head of this kind can have given these answers.
+    ///
+    /// - `labels`: number of labels of the head
+    pub(crate) fn fits(&self, kind: TaskKind, labels: usize) -> bool {
+        let is_label = |label: &u32| (*label as usize) < labels;
+        match self {
+            Self::Classes(rows) => {
+                matches!(kind, TaskKind::Classification | TaskKind::Ordinal)
+                    && rows.iter().all(|(given, _)| is_label(given))
+            }
+            Self::Sets(rows) => {
+                kind == TaskKind::MultiLabel
+                    && rows.iter().all(|(given, _)| given.iter().all(is_label))
+            }
+            Self::Numbers(_) => matches!(kind, TaskKind::Regression | TaskKind::Similarity),
+            Self::Tags(rows) => {
+                let fits = |(given, there): &(Vec<Option<u32>>, Vec<u32>)| {
+                    given.len() == there.len() && given.iter().flatten().all(is_label)
+                };
+                kind == TaskKind::Tokens && rows.iter().all(fits)
+            }
+            Self::Queries(_) => kind == TaskKind::Retrieval,
+        }
+    }
+
+    /// Returns true if the right answers are those of `other`, as far as they are here: a ranking has only its
+    /// scores.
+    pub(crate) fn has_targets_of(&self, other: &Self) -> bool {
+        fn same<G, T: PartialEq>(rows: &[(G, T)], others: &[(G, T)]) -> bool {
+            rows.iter().map(|(_, target)| target).eq(others.iter().map(|(_, target)| target))
+        }
+        match (self, other) {
+            (Self::Classes(rows), Self::Classes(others)) => same(rows, others),
+            (Self::Sets(rows), Self::Sets(others)) => same(rows, others),
+            (Self::Numbers(rows), Self::Numbers(others)) => same(rows, others),
+            (Self::Tags(rows), Self::Tags(others)) => same(rows, others),
+            (Self::Queries(rows), Self::Queries(others)) => rows.len() == others.len(),
+            _ => false,
         }
     }
 

@@ -10,41 +10,44 @@ pub(super) const RESAMPLES: usize = 2000;
 /// Key that separates these random numbers from others.
 const RESAMPLE: u64 = 0x7265_7361;
 
-/// The scores of several runs on rows that are drawn with replacement, the same ones for all runs
+/// A metric of several runs on rows that are drawn with replacement, the same ones for all runs
 /// (Efron and Tibshirani, 1993, "An Introduction to the Bootstrap", chapter 8).
 ///
 /// - `rows`: number of rows
 /// - `runs`: number of runs
-/// - `score`: score of a run on some rows; `None` if it has none there
+/// - `metric`: that of a run on some rows; `None` if it has no value there
 ///
 /// Returns `[RESAMPLES][runs]`.
 pub(super) fn resampled(
     rows: usize,
     runs: usize,
     threads: usize,
-    score: impl Fn(usize, &[usize]) -> Option<f64> + Sync,
+    metric: impl Fn(usize, &[usize]) -> Option<f64> + Sync,
 ) -> Vec<Vec<Option<f64>>> {
-    let some = |range: Range<usize>| {
+    let of_range = |range: Range<usize>| {
         let one = |resample: usize| {
             let random = Random::keyed(&[RESAMPLE, resample as u64]);
             let draw = |at: usize| random.below_at(at as u64, rows as u64) as usize;
             let chosen: Vec<usize> = (0..rows).map(draw).collect();
-            (0..runs).map(|run| score(run, &chosen)).collect()
+            (0..runs).map(|run| metric(run, &chosen)).collect()
         };
         range.map(one).collect::<Vec<_>>()
     };
     let each = RESAMPLES.div_ceil(threads.max(1));
     let ranges = (0..RESAMPLES).step_by(each).map(|from| from..RESAMPLES.min(from + each));
     std::thread::scope(|scope| {
-        let some = &some;
-        let parts: Vec<_> = ranges.map(|range| scope.spawn(move || some(range))).collect();
-        parts.into_iter().flat_map(|part| part.join().expect("scores do not panic")).collect()
+        let of_range = &of_range;
+        let parts: Vec<_> = ranges.map(|range| scope.spawn(move || of_range(range))).collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().expect("answers are checked when they are read"))
+            .collect()
     })
 }
 
 /// The middle 95 % of some values, with linear interpolation between ranks; `None` if fewer than half of
 /// the values are there.
-pub(super) fn middle(values: &[Option<f64>]) -> Option<(f64, f64)> {
+pub(super) fn percentile_interval(values: &[Option<f64>]) -> Option<(f64, f64)> {
     let mut sorted: Vec<f64> = values.iter().copied().flatten().collect();
     if 2 * sorted.len() < values.len() || sorted.is_empty() {
         return None;
@@ -104,7 +107,8 @@ mod tests {
     }
 
     /// `reference/make_bootstrap_goldens.py` makes the cases. The end of an interval has a standard error
-    /// of `√(0.025 · 0.975 / draws) / 0.058` times that of the difference: 0.06 with 2,000 draws.
+    /// of `√(0.025 · 0.975 / draws) / 0.058` times that of the difference: 0.06 with 2,000 draws. The tolerance is
+    /// four of these.
     #[test]
     fn intervals_are_those_of_scipy() {
         let cases: Vec<Case> = polyhead_testing::golden_json("bootstrap.json");
@@ -112,7 +116,7 @@ mod tests {
         for case in cases {
             let (kind, answers) = case.answers();
             let score = |run: usize, chosen: &[usize]| {
-                answers[run].score(kind, &mut chosen.iter().copied())?.get(&case.metric)
+                answers[run].metrics(kind, &mut chosen.iter().copied())?.get(&case.metric)
             };
             let rows = case.rows[0].len();
             let difference = |scores: &[Option<f64>]| {
@@ -123,8 +127,10 @@ mod tests {
             assert!((difference(&whole).unwrap() - case.difference).abs() < 1e-12);
             let draws = resampled(rows, 4, 2, score);
             assert_eq!(draws, resampled(rows, 4, 1, score), "threads do not matter");
-            let (low, high) =
-                middle(&draws.iter().map(|scores| difference(scores)).collect::<Vec<_>>()).unwrap();
+            let (low, high) = percentile_interval(
+                &draws.iter().map(|scores| difference(scores)).collect::<Vec<_>>(),
+            )
+            .unwrap();
             for (found, expected) in [low, high].into_iter().zip(case.interval) {
                 let errors = (found - expected).abs() / case.error;
                 assert!(errors < 0.25, "{}: {found} and {expected}", case.metric);
@@ -137,8 +143,8 @@ mod tests {
         let values = |there: usize| -> Vec<Option<f64>> {
             (0..100).map(|at| (at < there).then_some(at as f64)).collect()
         };
-        assert_eq!(middle(&values(49)), None);
-        assert_eq!(middle(&values(50)), Some((49.0 * 0.025, 49.0 * 0.975)));
-        assert_eq!(middle(&[]), None);
+        assert_eq!(percentile_interval(&values(49)), None);
+        assert_eq!(percentile_interval(&values(50)), Some((49.0 * 0.025, 49.0 * 0.975)));
+        assert_eq!(percentile_interval(&[]), None);
     }
 }

@@ -1,9 +1,9 @@
 //! Does it help to train tasks together?
 //!
 //! [`Transfer`] trains each task alone, all together and, if asked to, every two, each several times with
-//! other seeds. Everything else is the same: the rows of a task that are seen, their number, the keys of
-//! the configuration. [`TransferReport`] then says what each task gains or loses beside others, and how
-//! certain that is.
+//! other seeds. The keys of the configuration and the number of batches of a task's rows are the same in
+//! all runs. Each run has the model of its best step, which the dev metrics of its own tasks choose.
+//! [`TransferReport`] then says what each task gains or loses beside others, and how certain that is.
 
 mod plan;
 mod bootstrap;
@@ -21,10 +21,10 @@ use crate::error::Error;
 use crate::evaluate::metric_of;
 use crate::run::{Ending, MODEL, Observer, Trainer, start_threads};
 use crate::step::SharedStates;
-use plan::TransferPlan;
-pub use report::{CombinationResult, Gain, ScoredTask, TaskInCombination, TransferReport, Verdict};
+use plan::{Combination, TransferPlan};
+pub use report::{CombinationResult, Gain, JudgedTask, TaskInCombination, TransferReport, Verdict};
 
-/// What is trained beside each task alone and all together.
+/// The extent of a [`Transfer`], beside each task alone and all together.
 #[derive(Clone, Copy, Debug)]
 pub struct TransferOptions {
     /// Number of seeds: that of the configuration and those after it; 1 or more.
@@ -36,7 +36,7 @@ pub struct TransferOptions {
 }
 
 /// A run of a [`Transfer`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TransferRun {
     /// Names of the tasks that are trained together, in the order of the configuration.
     pub tasks: Vec<String>,
@@ -46,6 +46,7 @@ pub struct TransferRun {
     pub folder: PathBuf,
     /// Index of the combination of tasks.
     combination: usize,
+    config: RunConfig,
 }
 
 /// Trains the tasks of a configuration alone and together.
@@ -66,23 +67,27 @@ impl Transfer {
     /// # Errors
     /// The errors of [`Prepared::new`](crate::Prepared::new), and [`ErrorKind::Config`](crate::ErrorKind)
     /// for a configuration whose runs cannot be compared: one task only, a task without labelled dev rows,
-    /// a task whose metric is not one of rows, a time limit.
+    /// a task whose metric is not one of rows, or a key that ends runs at different steps.
     pub fn new(
         config: &RunConfig,
         options: TransferOptions,
         threads: usize,
     ) -> Result<Self, Error> {
         let plan = TransferPlan::new(config, options.pairs, &start_threads(threads)?)?;
-        let seeds = (0..options.seeds.max(1)).map(|at| plan.seed.saturating_add(at));
-        let runs = seeds.flat_map(|seed| {
-            plan.combinations.iter().enumerate().map(move |(at, combination)| TransferRun {
-                tasks: combination.names.clone(),
-                seed,
-                folder: Path::new("runs").join(format!("{}-seed-{seed}", combination.folder)),
-                combination: at,
-            })
-        });
-        let runs = runs.collect();
+        let mut runs = Vec::new();
+        for seed in (0..options.seeds.max(1)).map(|at| plan.seed.saturating_add(at)) {
+            for (combination, Combination { names, folder, .. }) in
+                plan.combinations.iter().enumerate()
+            {
+                runs.push(TransferRun {
+                    tasks: names.clone(),
+                    seed,
+                    folder: Path::new("runs").join(format!("{folder}-seed-{seed}")),
+                    combination,
+                    config: plan.config_of(combination, seed)?,
+                });
+            }
+        }
         let (states, stop) = Default::default();
         Ok(Self { plan, options, threads, runs, states, stop })
     }
@@ -122,22 +127,21 @@ impl Transfer {
         if self.stop.load(Ordering::Relaxed) {
             return Ok(Ending::Stopped { step: 0 });
         }
-        let config = self.plan.config_of(run.combination, run.seed)?;
-        let states = match config.encoder.random {
+        let states = match run.config.encoder.random {
             // Each seed draws other weights.
             true => SharedStates::default(),
             false => self.states.clone(),
         };
-        let trainer = Trainer::new(config).threads(self.threads);
+        let trainer = Trainer::new(run.config.clone()).threads(self.threads);
         let mut trainer = trainer.sharing(states, Arc::clone(&self.stop));
         for observer in observers {
             trainer = trainer.observe(observer);
         }
         let folder = directory.join(&run.folder);
         let ending = trainer.train(&folder, resume)?;
-        let model = folder.join(MODEL);
-        let is_finished = !matches!(ending, Ending::Stopped { .. });
-        if is_finished && !self.options.keep_models && model.exists() {
+        // A run that was finished before keeps what it has.
+        if matches!(ending, Ending::Finished(_)) && !self.options.keep_models {
+            let model = folder.join(MODEL);
             fs::remove_dir_all(&model).map_err(|error| FileError::new(&model, error))?;
         }
         Ok(ending)

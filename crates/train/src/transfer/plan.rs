@@ -3,7 +3,7 @@
 use polyhead_compute::Threads;
 use polyhead_model::TaskKind;
 
-use crate::config::{FreezePhase, MultitaskSettings, RunConfig, TaskWeights};
+use crate::config::{FreezePhase, Moment, MultitaskSettings, RunConfig, TaskWeights};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::metric_of;
 use crate::run::{Prepared, RunPlan};
@@ -19,14 +19,12 @@ pub(super) struct TransferPlan {
     pub(super) combinations: Vec<Combination>,
     /// `[tasks]`: source of the rows of each.
     source: Vec<usize>,
-    /// `[tasks]`: true if the rows of a task are set apart before the heads train.
-    is_set_apart: Vec<bool>,
     /// Number of training rows of each source.
     rows: Vec<usize>,
     /// Steps of the run of all tasks.
     total_steps: u64,
-    /// Those at its beginning that set labels apart.
-    contrast_steps: u64,
+    /// Steps of an epoch of that run.
+    steps_per_epoch: u64,
 }
 
 /// Tasks that are trained together.
@@ -62,16 +60,14 @@ impl TransferPlan {
                 }),
             );
         }
-        let is_set_apart = |task| plan.contrast.as_ref().is_some_and(|contrast| contrast.has(task));
         Ok(Self {
             seed: plan.config.seed,
             combinations,
             source: plan.data.tasks.iter().map(|task| task.source).collect(),
-            is_set_apart: (0..count).map(is_set_apart).collect(),
             rows: plan.data.train_rows(),
             total_steps: plan.total_steps,
-            contrast_steps: plan.contrast.as_ref().map_or(0, |contrast| contrast.steps),
-            // What the recipe has chosen holds for all runs.
+            steps_per_epoch: plan.sampler.steps_per_epoch(),
+            // The keys that the recipe has chosen hold for all runs.
             config: plan
                 .config
                 .with(&["train.recipe=full", "output.answers=true"].map(str::to_owned))?,
@@ -79,23 +75,26 @@ impl TransferPlan {
     }
 
     /// The configuration of a run. Its tasks see as many batches of their rows as in the run of all tasks
-    /// with the same seed.
+    /// with the same seed, and phases and evaluations keep their share of the steps.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] if a key means nothing for fewer tasks.
+    /// [`ErrorKind::Config`] if a key means nothing for fewer tasks, or no step reads rows of a task.
     pub(super) fn config_of(&self, combination: usize, seed: u64) -> Result<RunConfig, Error> {
         let Combination { tasks, names, .. } = &self.combinations[combination];
         let mut config = self.config.clone();
         config.seed = seed;
+        let steps = self.steps_of(tasks, seed)?;
+        if steps == 0 {
+            let message = format!(
+                "task `{}`: expected steps with its rows, found none among the {} steps with seed {seed}",
+                names[0], self.total_steps
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         if tasks.len() == self.config.tasks.len() {
             return config.with(&[]);
         }
         config.tasks = tasks.iter().map(|task| self.config.tasks[*task].clone()).collect();
-        let sets_apart = tasks.iter().any(|task| self.is_set_apart[*task]);
-        let contrast_steps = if sets_apart { self.contrast_steps } else { 0 };
-        if !sets_apart {
-            config.train.contrast_steps = None;
-        }
         if let Some((task, _)) = config.train.best.split_once('.')
             && !names.iter().any(|name| name == task)
         {
@@ -109,11 +108,44 @@ impl TransferPlan {
         if names.len() == 1 {
             config.multitask = MultitaskSettings::default();
         }
-        let steps = contrast_steps + self.steps_of(tasks, seed)?;
+        if steps == self.total_steps {
+            return config.with(&[]);
+        }
+        self.scale(&mut config, steps);
         config.with(&["train.epochs=0".to_owned(), format!("train.max_steps={steps}")])
     }
 
-    /// Steps of the run of all tasks that draw rows of some tasks, without those that set labels apart.
+    /// Gives phases and evaluations their share of this number of steps.
+    fn scale(&self, config: &mut RunConfig, steps: u64) {
+        let share = |of: u64| {
+            let product = u128::from(of) * u128::from(steps);
+            u64::try_from(product.div_ceil(u128::from(self.total_steps))).unwrap_or(u64::MAX)
+        };
+        let last = |moment: Moment| match moment {
+            Moment::Epoch(epoch) => epoch.saturating_mul(self.steps_per_epoch),
+            Moment::Step(step) => step,
+        };
+        let before = |moment: Moment| match moment {
+            Moment::Epoch(epoch) => epoch.saturating_sub(1).saturating_mul(self.steps_per_epoch),
+            Moment::Step(step) => step.saturating_sub(1),
+        };
+        for phase in &mut config.freeze {
+            phase.from = phase.from.map(|from| Moment::Step(share(before(from)) + 1));
+            phase.until = phase.until.map(|until| Moment::Step(share(last(until))));
+        }
+        // A phase that is shorter than a step has none left.
+        config.freeze.retain(|phase| match (phase.from, phase.until) {
+            (Some(from), Some(until)) => before(from) < last(until),
+            _ => true,
+        });
+        let every = match config.train.evaluate_every {
+            0 => self.steps_per_epoch,
+            every => every,
+        };
+        config.train.evaluate_every = share(every);
+    }
+
+    /// Steps of the run of all tasks that read rows of some tasks.
     fn steps_of(&self, tasks: &[usize], seed: u64) -> Result<u64, Error> {
         let RunConfig { sampler, train, .. } = &self.config;
         let mut sampler = BatchSampler::new(seed, *sampler, train.batch_size.get(), &self.rows)?;
@@ -121,8 +153,7 @@ impl TransferPlan {
             let source = sampler.batch(step).source;
             tasks.iter().any(|task| self.source[*task] == source)
         };
-        let steps = self.contrast_steps + 1..=self.total_steps;
-        Ok(steps.filter(|step| is_drawn(*step)).count() as u64)
+        Ok((1..=self.total_steps).filter(|step| is_drawn(*step)).count() as u64)
     }
 
     /// Removes the heads of tasks that a run does not train from a phase.
@@ -145,10 +176,14 @@ fn check_config(config: &RunConfig) -> Result<(), Error> {
         let found = config.tasks.len();
         return fail(format!("task: expected two tasks or more to compare, found {found}"));
     }
-    if config.train.max_seconds > 0 {
-        return fail(
-            "train.max_seconds: expected none, since all runs see the same number of rows".into(),
-        );
+    let ends = [
+        ("max_seconds", config.train.max_seconds > 0),
+        ("patience", config.train.patience.get() > 0),
+    ];
+    if let Some((key, _)) = ends.iter().find(|(_, is_set)| *is_set) {
+        return fail(format!(
+            "train.{key}: expected none, since all runs see the same number of batches of a task's rows"
+        ));
     }
     if config.data.dev_share.is_some() {
         return fail(
@@ -186,6 +221,14 @@ fn check_plan(plan: &RunPlan) -> Result<(), Error> {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
+    }
+    if let Some(contrast) = &plan.contrast {
+        let message = format!(
+            "train.contrast_steps: expected none, since tasks share these steps among them, found {}; \
+             `train.recipe = \"full\"` has none",
+            contrast.steps
+        );
+        return Err(Error::new(ErrorKind::Config, message));
     }
     if plan.freeze.trains_nothing() {
         let message = "freeze: expected parameters that train, found none";

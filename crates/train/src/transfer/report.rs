@@ -13,10 +13,11 @@ use crate::report::RunReport;
 use crate::run::{ANSWERS, KeptAnswers, RECORD, TaskAnswers};
 use crate::tasks::larger_is_better;
 use crate::transfer::TransferRun;
-use crate::transfer::bootstrap::{RESAMPLES, middle, resampled};
+use crate::transfer::bootstrap::{RESAMPLES, percentile_interval, resampled};
 use crate::transfer::plan::TransferPlan;
 
-/// Fewest seeds that make a loss certain: with two, chance alone gives losses on both in one of four cases.
+/// Fewest seeds that make a loss certain. Where training together changes nothing, both of two seeds lose in one
+/// of four cases, all of three in one of eight; the interval has to agree as well.
 const LEAST_SEEDS: usize = 3;
 
 /// The comparison of tasks alone and together.
@@ -29,19 +30,20 @@ pub struct TransferReport {
     /// Number of times that the rows were drawn for an interval.
     pub resamples: usize,
     /// The tasks in the order of the configuration.
-    pub tasks: Vec<ScoredTask>,
+    pub tasks: Vec<JudgedTask>,
     /// The combinations of tasks: each task alone, all together, then every two if they were trained.
     pub combinations: Vec<CombinationResult>,
 }
 
 /// How a task is judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ScoredTask {
+pub struct JudgedTask {
     /// Name of the task.
     pub name: String,
     /// Name of the metric.
     pub metric: String,
-    /// The rows that judge: test, or dev where test has no labels, which then flatters all runs alike.
+    /// The rows that judge: test, or dev where test has no labels. Dev flatters a task alone more than one
+    /// beside others, since it chooses the best step by this task only.
     pub part: Part,
     /// Number of these rows.
     pub rows: usize,
@@ -65,11 +67,11 @@ pub struct CombinationResult {
 pub struct TaskInCombination {
     /// Index of the task.
     pub task: usize,
-    /// The metric of each run, in the order of the seeds.
-    pub scores: Vec<Option<f64>>,
+    /// The metric of each run, in the order of the seeds; `None` if it has no value.
+    pub values: Vec<Option<f64>>,
     /// Mean number of passes over the rows of the task.
     pub epochs: f64,
-    /// Difference to the task alone; `None` for the task alone, or if a score has no value.
+    /// Difference to the task alone; `None` for the task alone, or if a metric has no value.
     pub gain: Option<Gain>,
 }
 
@@ -84,7 +86,7 @@ pub struct Gain {
     pub seeds: Vec<f64>,
 }
 
-/// What a [`Gain`] shows.
+/// The conclusion from a [`Gain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The interval lies above 0, and three seeds or more all gain.
@@ -96,7 +98,7 @@ pub enum Verdict {
 }
 
 impl Gain {
-    /// What the difference shows.
+    /// The conclusion from interval and seeds.
     pub fn verdict(&self) -> Verdict {
         let Some((low, high)) = self.interval.filter(|_| self.seeds.len() >= LEAST_SEEDS) else {
             return Verdict::Open;
@@ -112,18 +114,17 @@ impl Gain {
 }
 
 impl TaskInCombination {
-    /// Mean score over the seeds; `None` if a score has no value.
+    /// Mean of the metric over the seeds; `None` if it has no value for one of them.
     pub fn mean(&self) -> Option<f64> {
-        let scores: Vec<f64> = self.scores.iter().copied().collect::<Option<_>>()?;
-        (!scores.is_empty()).then(|| mean(&scores))
+        let values: Vec<f64> = self.values.iter().copied().collect::<Option<_>>()?;
+        (!values.is_empty()).then(|| mean(&values))
     }
 }
 
 impl TransferReport {
-    /// The combination as a person would say it: `trec alone`, `all together`, `trec + subj`.
+    /// A name of the combination: `trec alone`, `all together`, `trec + subj`.
     pub fn title(&self, combination: &CombinationResult) -> String {
-        let names: Vec<&str> =
-            combination.tasks.iter().map(|one| self.tasks[one.task].name.as_str()).collect();
+        let names: Vec<&str> = combination.tasks.iter().map(|one| self.name(one.task)).collect();
         match names.len() {
             1 => format!("{} alone", names[0]),
             count if count == self.tasks.len() => "all together".to_owned(),
@@ -131,18 +132,22 @@ impl TransferReport {
         }
     }
 
-    /// The same, seen from one of its tasks: `alone`, `all together`, `with subj`.
-    pub fn beside(&self, combination: &CombinationResult, task: usize) -> String {
+    /// A name of the combination for one of its tasks: `alone`, `all together`, `with subj`.
+    pub fn partners(&self, combination: &CombinationResult, task: usize) -> String {
         match combination.tasks.len() {
             1 => "alone".to_owned(),
             count if count == self.tasks.len() => "all together".to_owned(),
             _ => {
                 let others = combination.tasks.iter().filter(|one| one.task != task);
-                let names: Vec<&str> =
-                    others.map(|one| self.tasks[one.task].name.as_str()).collect();
+                let names: Vec<&str> = others.map(|one| self.name(one.task)).collect();
                 format!("with {}", names.join(", "))
             }
         }
+    }
+
+    /// The name of a task; empty if there is none.
+    fn name(&self, task: usize) -> &str {
+        self.tasks.get(task).map_or("", |task| &task.name)
     }
 
     /// A task's results by combination, those of the task alone first.
@@ -158,91 +163,66 @@ impl TransferReport {
     }
 }
 
-/// The files of a run that the comparison reads.
+/// A finished run, as its files have it.
 struct FinishedRun {
+    folder: String,
     answers: KeptAnswers,
     record: RunReport,
 }
 
 /// Compares finished runs.
+///
+/// - `runs`: all combinations with the first seed, then with the next one
 pub(super) fn compare(
     plan: &TransferPlan,
     runs: &[TransferRun],
     directory: &Path,
     threads: usize,
 ) -> Result<TransferReport, Error> {
-    let finished: Vec<FinishedRun> =
-        runs.iter().map(|run| read_run(&directory.join(&run.folder))).collect::<Result<_, _>>()?;
-    let of_combination = |combination: usize| -> Vec<usize> {
-        (0..runs.len()).filter(|run| runs[*run].combination == combination).collect()
-    };
+    let mut finished: Vec<Vec<FinishedRun>> =
+        plan.combinations.iter().map(|_| Vec::new()).collect();
+    for run in runs {
+        finished[run.combination].push(FinishedRun::read(plan, run, directory)?);
+    }
+    let mut combinations: Vec<CombinationResult> =
+        finished.iter().map(|runs| CombinationResult::of(runs)).collect();
     let mut seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
     seeds.dedup();
-    let mut combinations: Vec<CombinationResult> = (0..plan.combinations.len())
-        .map(|at| {
-            let members = of_combination(at);
-            let records = members.iter().map(|run| &finished[*run].record);
-            let steps: Vec<f64> = records.clone().map(|record| record.steps as f64).collect();
-            let seconds: Option<Vec<f64>> = records.map(|record| record.seconds).collect();
-            CombinationResult {
-                runs: members.iter().map(|run| runs[*run].folder.display().to_string()).collect(),
-                steps: mean(&steps),
-                seconds: seconds.map(|seconds| mean(&seconds)),
-                tasks: Vec::new(),
-            }
-        })
-        .collect();
     let mut tasks = Vec::new();
     for (task, settings) in plan.config.tasks.iter().enumerate() {
         let metric = metric_of(settings);
-        // Runs that train the task: first those of the task alone.
-        let with: Vec<usize> = (0..plan.combinations.len())
-            .filter(|at| plan.combinations[*at].tasks.contains(&task))
-            .collect();
-        let members: Vec<usize> = with.iter().flat_map(|at| of_combination(*at)).collect();
-        let answers: Vec<&TaskAnswers> = members
-            .iter()
-            .map(|run| find_task(&finished[*run].answers, &settings.name, &runs[*run].folder))
+        // The first of these combinations is the task alone.
+        let with_task: Vec<usize> =
+            (0..finished.len()).filter(|at| plan.combinations[*at].tasks.contains(&task)).collect();
+        let answers: Vec<&TaskAnswers> = (with_task.iter().flat_map(|at| &finished[*at]))
+            .map(|run| run.task(&settings.name))
             .collect::<Result<_, _>>()?;
+        check_targets(&settings.name, &answers)?;
         let rows = answers[0].rows.len();
-        if let Some(at) = answers.iter().position(|of_run| of_run.rows.len() != rows) {
-            let folder = runs[members[at]].folder.display();
-            let found = answers[at].rows.len();
-            let message = format!(
-                "{folder}: task `{}`: expected answers to {rows} rows, found {found}: the data have \
-                 changed between runs",
-                settings.name
-            );
-            return Err(Error::new(ErrorKind::Run, message));
-        }
-        let score = |run: usize, chosen: &[usize]| {
-            answers[run].score(settings.kind, &mut chosen.iter().copied())?.get(metric)
+        let value = |run: usize, chosen: &[usize]| {
+            answers[run].metrics(settings.kind, &mut chosen.iter().copied())?.get(metric)
         };
-        let whole: Vec<usize> = (0..rows).collect();
-        let scores: Vec<Option<f64>> = (0..answers.len()).map(|run| score(run, &whole)).collect();
-        let draws = resampled(rows, answers.len(), threads, score);
+        let all_rows: Vec<usize> = (0..rows).collect();
+        let values: Vec<Option<f64>> =
+            (0..answers.len()).map(|run| value(run, &all_rows)).collect();
+        let draws = resampled(rows, answers.len(), threads, value);
         let sign = if larger_is_better(metric) { 1.0 } else { -1.0 };
-        for (place, at) in with.iter().enumerate() {
+        let gains = |of_runs: &[Option<f64>], place: usize| -> Option<Vec<f64>> {
+            let pairs = of_runs[place * seeds.len()..].iter().zip(&of_runs[..seeds.len()]);
+            pairs.map(|(together, alone)| Some(sign * ((*together)? - (*alone)?))).collect()
+        };
+        for (place, at) in with_task.into_iter().enumerate() {
             let here = place * seeds.len()..(place + 1) * seeds.len();
-            let gains = |scores: &[Option<f64>]| -> Option<Vec<f64>> {
-                let pairs = scores[here.clone()].iter().zip(&scores[..seeds.len()]);
-                pairs.map(|(with, alone)| Some(sign * ((*with)? - (*alone)?))).collect()
-            };
-            let interval = || {
-                let means = draws.iter().map(|scores| Some(mean(&gains(scores)?)));
-                middle(&means.collect::<Vec<_>>())
-            };
-            let is_alone = plan.combinations[*at].tasks.len() == 1;
-            let gain = gains(&scores).filter(|_| !is_alone);
-            let epochs: Vec<f64> = answers[here.clone()].iter().map(|of| of.epochs).collect();
-            combinations[*at].tasks.push(TaskInCombination {
-                task,
-                scores: scores[here.clone()].to_vec(),
-                epochs: mean(&epochs),
-                gain: gain.map(|seeds| Gain { mean: mean(&seeds), interval: interval(), seeds }),
+            let gain = gains(&values, place).filter(|_| place > 0).map(|of_seeds| {
+                let means = draws.iter().map(|of_runs| Some(mean(&gains(of_runs, place)?)));
+                let interval = percentile_interval(&means.collect::<Vec<_>>());
+                Gain { mean: mean(&of_seeds), interval, seeds: of_seeds }
             });
+            let epochs: Vec<f64> = answers[here.clone()].iter().map(|run| run.epochs).collect();
+            let (values, epochs) = (values[here].to_vec(), mean(&epochs));
+            combinations[at].tasks.push(TaskInCombination { task, values, epochs, gain });
         }
-        tasks.push(ScoredTask {
+        tasks.push(JudgedTask {
             name: settings.name.clone(),
             metric: metric.to_owned(),
             part: answers[0].part,
@@ -253,11 +233,54 @@ pub(super) fn compare(
     Ok(TransferReport { model, seeds, resamples: RESAMPLES, tasks, combinations })
 }
 
-fn read_run(folder: &Path) -> Result<FinishedRun, Error> {
-    Ok(FinishedRun {
-        answers: read_json(&folder.join(ANSWERS))?,
-        record: read_json(&folder.join(RECORD))?,
-    })
+impl FinishedRun {
+    fn read(plan: &TransferPlan, run: &TransferRun, directory: &Path) -> Result<Self, Error> {
+        let folder = directory.join(&run.folder);
+        let path = folder.join(ANSWERS);
+        let answers: KeptAnswers = read_json(&path)?;
+        for task in &answers.tasks {
+            let kind = plan.config.tasks.iter().find(|settings| settings.name == task.name);
+            if let Some(problem) = kind.and_then(|settings| task.problem(settings.kind)) {
+                let message = format!("{}: task `{}`: {problem}", path.display(), task.name);
+                return Err(Error::new(ErrorKind::Run, message));
+            }
+        }
+        let record = read_json(&folder.join(RECORD))?;
+        Ok(Self { folder: run.folder.display().to_string(), answers, record })
+    }
+
+    fn task(&self, name: &str) -> Result<&TaskAnswers, Error> {
+        self.answers.tasks.iter().find(|task| task.name == name).ok_or_else(|| {
+            let message = format!("{}: expected answers of task `{name}`, found none", self.folder);
+            Error::new(ErrorKind::Run, message)
+        })
+    }
+}
+
+impl CombinationResult {
+    /// Steps and time of some runs; the tasks come later.
+    fn of(runs: &[FinishedRun]) -> Self {
+        let steps: Vec<f64> = runs.iter().map(|run| run.record.steps as f64).collect();
+        let seconds: Option<Vec<f64>> = runs.iter().map(|run| run.record.seconds).collect();
+        Self {
+            runs: runs.iter().map(|run| run.folder.clone()).collect(),
+            steps: mean(&steps),
+            seconds: seconds.map(|seconds| mean(&seconds)),
+            tasks: Vec::new(),
+        }
+    }
+}
+
+/// Checks that all runs of a task answered the same rows.
+fn check_targets(task: &str, runs: &[&TaskAnswers]) -> Result<(), Error> {
+    if runs.iter().all(|run| run.part == runs[0].part && run.rows.has_targets_of(&runs[0].rows)) {
+        return Ok(());
+    }
+    let message = format!(
+        "task `{task}`: expected the same right answers in all runs, found others: the data have changed \
+         between runs"
+    );
+    Err(Error::new(ErrorKind::Run, message))
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
@@ -267,18 +290,6 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     };
     let bytes = read_file(path, u64::MAX).map_err(fail)?;
     serde_json::from_slice(&bytes).map_err(|error| fail(error.into()))
-}
-
-fn find_task<'a>(
-    answers: &'a KeptAnswers,
-    name: &str,
-    folder: &Path,
-) -> Result<&'a TaskAnswers, Error> {
-    answers.tasks.iter().find(|task| task.name == name).ok_or_else(|| {
-        let message =
-            format!("{}: expected answers of task `{name}`, found none", folder.display());
-        Error::new(ErrorKind::Run, message)
-    })
 }
 
 fn mean(values: &[f64]) -> f64 {

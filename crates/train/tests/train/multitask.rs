@@ -184,7 +184,7 @@ fn runs_with_each_method_are_resumed_to_the_bit_and_differ_from_a_sum() {
 fn gradients_beside_a_step_are_those_of_a_step_and_leave_it_alone() {
     let threads = Threads::new(2).unwrap();
     let [first, second]: [Vec<u32>; 2] = [(0..12).collect(), (12..24).collect()];
-    // Of the step on `rows` by one task, after a look at the others by another one.
+    // The learner after a step of one task, with a batch of another one beside it.
     let learner_after = |task: usize, rows: &[u32], beside: Option<(usize, &[u32])>| {
         let (mut learner, config, split) = random_learner(&threads, 0.1);
         let rates = common::rates(&config, &learner.network);
@@ -203,13 +203,15 @@ fn gradients_beside_a_step_are_those_of_a_step_and_leave_it_alone() {
         learner
     };
     let of = |learner: &Learner, task: usize| -> Vec<Vec<u32>> {
-        let gradients = learner.task_gradients().unwrap().get(task).expect("a gradient");
+        let all = learner.task_gradients().unwrap();
+        let gradients = all.get(task).or(all.of_other_source(task)).expect("a gradient");
         let entries = 0..learner.network.store().entries().len();
         entries.filter_map(|entry| gradients.get(entry)).map(common::bits).collect()
     };
     let both = learner_after(0, &first, Some((1, &second)));
     let [a, b] = [learner_after(0, &first, None), learner_after(1, &second, None)];
-    assert!(a.task_gradients().unwrap().get(1).is_none());
+    assert!(a.task_gradients().unwrap().of_other_source(1).is_none());
+    assert!(both.task_gradients().unwrap().get(1).is_none(), "it has no label in the step");
     assert!(of(&both, 0) == of(&a, 0) && of(&both, 1) == of(&b, 1));
     assert!(common::hash(both.network.store()) == common::hash(a.network.store()));
 }

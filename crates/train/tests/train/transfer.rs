@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::common::place::Place;
 use polyhead_train::{
-    Ending, Error, ErrorKind, Gain, Part, RunConfig, RunSummary, Trainer, Transfer,
+    Ending, Error, ErrorKind, Gain, Moment, Part, RunConfig, RunSummary, Trainer, Transfer,
     TransferOptions, TransferReport, TransferRun, Verdict,
 };
 
@@ -80,21 +80,72 @@ fn a_task_sees_as_many_batches_alone_as_with_all_others() {
         assert!((epochs[0] - epochs[1]).abs() < 1e-9, "task {task}: {epochs:?}");
     }
     assert_eq!(steps, 30.0);
-    // Keys about other tasks are left out.
+    // Keys about other tasks are left out, and phases and evaluations keep their share of the steps.
     let alone = config_of(&folder, "alone-topic-seed-4");
     assert_eq!((alone.seed, alone.tasks.len(), alone.freeze.len()), (4, 1, 1));
     let pair = config_of(&folder, "pair-topic+score-seed-3");
     assert_eq!(pair.freeze[1].parameters, ["head.score"]);
+    let steps = pair.train.max_steps;
+    assert_eq!(pair.freeze[1].until, Some(Moment::Step((15 * steps).div_ceil(30))));
+    assert_eq!(pair.train.evaluate_every, (15 * steps).div_ceil(30));
 }
 
 #[test]
-fn scores_are_those_of_the_runs_and_gains_their_differences() {
+fn values_are_those_of_the_runs_and_gains_their_differences() {
     let place = Place::new();
     let folder = place.path("transfer");
-    let config = apart(&place, &["task.score.metric=mae"]);
-    let report = all(&config, OPTIONS, &folder);
+    let report = all(&apart(&place, &["task.score.metric=mae"]), OPTIONS, &folder);
     let metrics: Vec<&str> = report.tasks.iter().map(|task| task.metric.as_str()).collect();
     assert_eq!(metrics, ["accuracy", "f1_micro", "mae"]);
+    check_values(&report, &folder);
+    for gain in
+        report.combinations.iter().flat_map(|of| &of.tasks).filter_map(|of| of.gain.as_ref())
+    {
+        let (low, high) = gain.interval.unwrap();
+        assert!(low <= gain.mean && gain.mean <= high, "{gain:?}");
+        assert_eq!(gain.verdict(), Verdict::Open, "two seeds are too few");
+    }
+}
+
+#[test]
+fn tags_levels_pairs_and_rankings_are_compared_too() {
+    let place = Place::new();
+    let folder = place.path("transfer");
+    let words = ["good", "bad", "train", "water"];
+    let row = |at: usize| {
+        let (a, b) = (words[at % 4], words[(at + at / 4) % 4]);
+        let level = at % 3 + 1;
+        let tags = ["B-x", if at % 2 == 0 { "I-x" } else { "O" }];
+        serde_json::json!({
+            "a": format!("{a} {at}"), "b": format!("{b} {at}"), "near": level as f64 / 3.0,
+            "text": format!("{a} {b}"), "level": level, "tokens": [a, b], "tags": tags,
+        })
+    };
+    let lines: Vec<String> = (0..24).map(|at| row(at).to_string()).collect();
+    fs::write(place.path("rows.jsonl"), lines.join("\n")).unwrap();
+    let head = Place::text_of("tiny-bert", "");
+    let mut text = head.split("[data]").next().unwrap().to_owned();
+    for (name, kind, keys) in [
+        ("level", "ordinal", ""),
+        ("slots", "tokens", "field = \"tags\""),
+        ("near", "similarity", "range = [0, 1]\ntext = [\"a\", \"b\"]"),
+        ("find", "retrieval", "text = [\"a\", \"b\"]"),
+    ] {
+        let files = "train = \"rows.jsonl\"\ndev = \"rows.jsonl\"";
+        text.push_str(&format!("[[task]]\nname = {name:?}\nkind = {kind:?}\n{files}\n{keys}\n"));
+    }
+    text.push_str("[train]\nrecipe = \"full\"\nepochs = 1\nbatch_size = 8\n");
+    let config = RunConfig::parse(&text, &place.path("c.toml"), &[]).unwrap();
+    let report =
+        all(&config, TransferOptions { seeds: 1, pairs: false, keep_models: false }, &folder);
+    let metrics: Vec<&str> = report.tasks.iter().map(|task| task.metric.as_str()).collect();
+    assert_eq!(metrics, ["quadratic_kappa", "f1", "spearman", "ndcg@10"]);
+    check_values(&report, &folder);
+    assert!(!folder.join("runs/together-seed-3/model").exists());
+}
+
+/// Checks that a comparison has the metrics of the runs, and their differences.
+fn check_values(report: &TransferReport, folder: &Path) {
     assert!(report.tasks.iter().all(|task| task.part == Part::Dev));
     for combination in &report.combinations {
         for (run, folder_of_run) in combination.runs.iter().enumerate() {
@@ -105,21 +156,46 @@ fn scores_are_those_of_the_runs_and_gains_their_differences() {
                 let task = &report.tasks[one.task];
                 let tasks = summary["tasks"].as_array().unwrap();
                 let own = tasks.iter().find(|of| of["name"] == *task.name).unwrap();
-                assert_eq!(one.scores[run], own["dev"][&task.metric].as_f64(), "{folder_of_run}");
+                let expected = own["dev"][&task.metric].as_f64().expect("a value");
+                // Means of the same numbers in the same order.
+                assert!((one.values[run].unwrap() - expected).abs() < 1e-12, "{folder_of_run}");
                 let Some(gain) = &one.gain else { continue };
-                let alone = report.combinations[one.task].tasks[0].scores[run].unwrap();
+                let alone = report.combinations[one.task].tasks[0].values[run].unwrap();
                 // An error is better small.
                 let sign = if task.metric == "mae" { -1.0 } else { 1.0 };
-                let expected = sign * (one.scores[run].unwrap() - alone);
-                assert!((gain.seeds[run] - expected).abs() < 1e-12);
+                assert!((gain.seeds[run] - sign * (expected - alone)).abs() < 1e-12);
             }
         }
-        for gain in combination.tasks.iter().filter_map(|one| one.gain.as_ref()) {
-            let (low, high) = gain.interval.unwrap();
-            assert!(low <= gain.mean && gain.mean <= high, "{gain:?}");
-            assert_eq!(gain.verdict(), Verdict::Open, "two seeds are too few");
-        }
     }
+}
+
+#[test]
+fn runs_on_other_data_and_damaged_answers_are_refused() {
+    let place = Place::new();
+    let folder = place.path("transfer");
+    let config = apart(&place, &["train.max_steps=3", "sampler.kind=round-robin"]);
+    let transfer = transfer(&config, TransferOptions { pairs: false, ..OPTIONS });
+    transfer.runs().iter().for_each(|run| drop(train(&transfer, run, &folder)));
+    transfer.report(&folder).unwrap();
+    let path = folder.join(&transfer.runs()[3].folder).join("answers.json");
+    let whole = fs::read_to_string(&path).unwrap();
+    let mut other: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    let rows = &mut other["tasks"][0]["rows"]["classes"];
+    let mut change = |target: u64, given: u64, expected: &str| {
+        rows[0] = serde_json::json!([given, target]);
+        let damaged = whole.replace(
+            &serde_json::from_str::<serde_json::Value>(&whole).unwrap()["tasks"][0]["rows"]
+                .to_string(),
+            &serde_json::json!({ "classes": rows }).to_string(),
+        );
+        fs::write(&path, damaged).unwrap();
+        let error = transfer.report(&folder).err().expect("an error");
+        assert!(error.kind() == ErrorKind::Run && error.to_string().contains(expected), "{error}");
+    };
+    change(77, 0, "task `topic`: expected the same right answers in all runs");
+    change(0, 77, "task `topic`: expected answers of kind classification");
+    fs::write(&path, "{").unwrap();
+    assert_eq!(transfer.report(&folder).err().expect("an error").kind(), ErrorKind::Run);
 }
 
 #[test]
@@ -134,14 +210,15 @@ fn runs_share_the_states_of_frozen_layers_and_have_the_bits_of_runs_without() {
         .iter()
         .map(|run| train(&transfer, run, &folder).cache.tokens_saved)
         .collect();
-    // The first run of a task fills the cache.
-    assert!(saved[3] > 2 * saved[0], "{saved:?}");
     for run in [3, 5, 12] {
         let TransferRun { folder: name, .. } = &transfer.runs()[run];
         let name = name.file_name().unwrap().to_str().unwrap();
         let own = place.path(name);
         let ending = Trainer::new(config_of(&folder, name)).threads(1).train(&own, false).unwrap();
-        assert!(matches!(ending, Ending::Finished(_)));
+        let Ending::Finished(summary) = ending else { panic!("expected a finished run") };
+        // By itself it computes each text once, and saves those that it reads again.
+        let alone = summary.cache.tokens_saved;
+        assert!(saved[run] > alone, "{run}: {alone} and {saved:?}");
         for file in ["model/model.safetensors", "model/heads.safetensors", "metrics.jsonl"] {
             let [of_transfer, alone] =
                 [folder.join("runs").join(name), own.clone()].map(|run| fs::read(run.join(file)));
@@ -165,6 +242,11 @@ fn what_cannot_be_compared_is_named_before_training() {
             "expected two tasks or more to compare, found 1",
         ),
         (&|c| c.train.max_seconds = 60, "train.max_seconds: expected none"),
+        (&|c| c.train.patience = 2.try_into().unwrap(), "train.patience: expected none"),
+        (
+            &|c| c.train.contrast_steps = 4.try_into().ok(),
+            "train.contrast_steps: expected none, since tasks share these steps among them, found 4",
+        ),
         (&|c| c.tasks[1].dev.clear(), "task `mood`: expected labelled rows in `dev`"),
         (&|c| c.tasks[2].metric = Some("loss".into()), "task `score`: metric: expected one of"),
     ] {

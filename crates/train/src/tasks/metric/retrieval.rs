@@ -123,7 +123,7 @@ impl RetrievalMetrics {
     /// Mean scores of some queries; `None` without a query.
     ///
     /// - `queries`: the scores of each, as [`in_order`](Self::in_order) gives them
-    pub(crate) fn mean<'a>(queries: impl Iterator<Item = &'a [f64]>) -> Option<Self> {
+    pub(crate) fn mean(queries: impl Iterator<Item = [f64; 5]>) -> Option<Self> {
         let (mut sums, mut count) = ([0.0; 5], 0);
         for query in queries {
             sums.iter_mut().zip(query).for_each(|(sum, score)| *sum += score);
