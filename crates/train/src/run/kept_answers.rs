@@ -8,7 +8,7 @@ use crate::data::Part;
 use crate::error::Error;
 use crate::run::Run;
 use crate::run::finish::FinalAnswers;
-use crate::tasks::{Chosen, LabelNames, RowAnswers, SplitAnswers, TaskMetrics, rules};
+use crate::tasks::{ChosenRows, LabelNames, RowAnswers, SplitAnswers, TaskMetrics, rules};
 
 /// The file of a run with its [`KeptAnswers`].
 pub(crate) const ANSWERS: &str = "answers.json";
@@ -37,9 +37,13 @@ impl TaskAnswers {
     /// Metrics of some rows; `None` if there is none.
     ///
     /// - `kind`: that of the task
-    pub(crate) fn metrics(&self, kind: TaskKind, chosen: Chosen) -> Option<TaskMetrics> {
+    pub(crate) fn metrics(
+        &self,
+        kind: TaskKind,
+        chosen: &mut dyn Iterator<Item = usize>,
+    ) -> Option<TaskMetrics> {
         let names = LabelNames { head: &self.labels, others: &self.others };
-        rules(kind).score_rows(names, &self.rows, chosen, None)
+        rules(kind).score_rows(ChosenRows { names, answers: &self.rows, chosen, loss: None })
     }
 
     /// The reason why these cannot be answers of a task of that kind, if there is one.

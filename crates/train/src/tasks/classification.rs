@@ -1,7 +1,7 @@
 //! One of several labels.
 
 use super::{
-    Chosen, ClassificationCounter, ClassificationMetrics, LabelNames, RowAnswers, SplitAnswers,
+    ChosenRows, ClassificationCounter, ClassificationMetrics, RowAnswers, SplitAnswers,
     TaskMetrics, TaskRules, argmax,
 };
 
@@ -40,18 +40,10 @@ impl TaskRules for Classification {
         Some(answers.class_answers(argmax))
     }
 
-    fn score_rows(
-        &self,
-        names: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        loss: Option<f64>,
-    ) -> Option<TaskMetrics> {
-        let mut counter = ClassificationCounter::new(names.head);
-        counter.loss = loss;
-        for (given, target) in chosen.map(|row| rows.classes()[row]) {
-            counter.add(given, target);
-        }
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics> {
+        let mut counter = ClassificationCounter::new(rows.names.head);
+        counter.loss = rows.loss;
+        rows.classes().for_each(|(given, target)| counter.add(given, target));
         counter.finish().map(TaskMetrics::Classification)
     }
 }

@@ -7,9 +7,8 @@ use super::loss::{
     ScoreLoss, dot_scores, dot_scores_backward, score_distillation, vector_distillation,
 };
 use super::{
-    Calibration, Chosen, Compared, ComparisonOptions, DistillationCounter, DistillationMetrics,
-    LabelNames, Labelled, Objective, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics,
-    TaskRules,
+    Calibration, ChosenRows, Compared, ComparisonOptions, DistillationCounter, DistillationMetrics,
+    Labelled, Objective, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules,
 };
 use crate::config::{TaskSettings, VectorLoss};
 use crate::data::{RawLabel, TaskLabels};
@@ -127,13 +126,7 @@ impl TaskRules for Distillation {
         None
     }
 
-    fn score_rows(
-        &self,
-        _: LabelNames,
-        _: &RowAnswers,
-        _: Chosen,
-        _: Option<f64>,
-    ) -> Option<TaskMetrics> {
+    fn score_rows(&self, _: ChosenRows) -> Option<TaskMetrics> {
         unreachable!("the kind has no answers of rows")
     }
 

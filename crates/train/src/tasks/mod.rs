@@ -55,7 +55,7 @@ pub use metric::{
 };
 pub use objective::{Objective, TeacherShare};
 pub(crate) use regression::near_zero;
-pub(crate) use row_answers::{Chosen, LabelNames, RowAnswers};
+pub(crate) use row_answers::{ChosenRows, LabelNames, RowAnswers};
 pub(crate) use targets::{answered, answered_texts, targets};
 pub use thresholds::{best_thresholds, given_labels};
 pub(crate) use tokens::word_tags;
@@ -217,23 +217,16 @@ pub(crate) trait TaskRules {
     /// Metrics of a split; `None` if no row has a label.
     fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
         let rows = self.row_answers(answers)?;
-        self.score_rows(answers.label_names(), &rows, &mut (0..rows.len()), answers.loss)
+        let (names, chosen) = (answers.label_names(), &mut (0..rows.len()));
+        self.score_rows(ChosenRows { names, answers: &rows, chosen, loss: answers.loss })
     }
 
-    /// What [`score_rows`](Self::score_rows) reads of the labelled rows of a split; `None` if the metrics
-    /// of the kind are not those of rows.
+    /// The answers to the labelled rows of a split, in the form that [`score_rows`](Self::score_rows) reads;
+    /// `None` if the metrics of the kind are not those of rows.
     fn row_answers(&self, answers: &SplitAnswers) -> Option<RowAnswers>;
 
-    /// Metrics of some rows; `None` if there is none.
-    ///
-    /// - `rows`: of this kind
-    fn score_rows(
-        &self,
-        names: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        loss: Option<f64>,
-    ) -> Option<TaskMetrics>;
+    /// Metrics of some rows of this kind; `None` if there is none.
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics>;
 
     /// The temperature for a head by answers to dev: that of the head unless another one is better;
     /// `None` if the kind has none, or no row is left.

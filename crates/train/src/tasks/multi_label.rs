@@ -2,7 +2,7 @@
 
 use super::loss::sigmoid_cross_entropy;
 use super::{
-    AnsweredRows, Calibration, Chosen, LabelNames, Labelled, MultiLabelCounter, MultiLabelMetrics,
+    AnsweredRows, Calibration, ChosenRows, Labelled, MultiLabelCounter, MultiLabelMetrics,
     Objective, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules,
     binary_cross_entropy, binary_cross_entropy_normaliser, given_labels, kept_temperature,
     kept_thresholds, threshold_at,
@@ -78,19 +78,10 @@ impl TaskRules for MultiLabel {
         Some(RowAnswers::Sets(labelled.collect()))
     }
 
-    fn score_rows(
-        &self,
-        names: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        loss: Option<f64>,
-    ) -> Option<TaskMetrics> {
-        let RowAnswers::Sets(rows) = rows else { unreachable!("the kind answers with sets") };
-        let mut counter = MultiLabelCounter::new(names.head);
-        counter.loss = loss;
-        for (given, set) in chosen.map(|row| &rows[row]) {
-            counter.add(given, set);
-        }
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics> {
+        let mut counter = MultiLabelCounter::new(rows.names.head);
+        counter.loss = rows.loss;
+        rows.sets().for_each(|(given, set)| counter.add(given, set));
         counter.finish().map(TaskMetrics::MultiLabel)
     }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::loss::{expected_ordinal, ordinal, ordinal_normaliser, rank_probability};
 use super::{
-    AnsweredRows, Calibration, Chosen, LabelNames, Labelled, Objective, OrdinalCounter,
-    OrdinalMetrics, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules,
-    kept_temperature,
+    AnsweredRows, Calibration, ChosenRows, Labelled, Objective, OrdinalCounter, OrdinalMetrics,
+    RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, kept_temperature,
 };
 
 use polyhead_files::{Cell, listed, quoted};
@@ -107,18 +106,10 @@ impl TaskRules for Ordinal {
         Some(answers.class_answers(ordinal_answer))
     }
 
-    fn score_rows(
-        &self,
-        names: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        loss: Option<f64>,
-    ) -> Option<TaskMetrics> {
-        let mut counter = OrdinalCounter::new(names.head);
-        counter.loss = loss;
-        for (given, target) in chosen.map(|row| rows.classes()[row]) {
-            counter.add(given, target);
-        }
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics> {
+        let mut counter = OrdinalCounter::new(rows.names.head);
+        counter.loss = rows.loss;
+        rows.classes().for_each(|(given, target)| counter.add(given, target));
         counter.finish().map(TaskMetrics::Ordinal)
     }
 

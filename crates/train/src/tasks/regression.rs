@@ -2,9 +2,8 @@
 
 use super::loss::squared_distance;
 use super::{
-    Calibration, Chosen, LabelNames, Labelled, Objective, RegressionCounter, RegressionMetrics,
-    RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, squared_error,
-    squared_error_normaliser,
+    Calibration, ChosenRows, Labelled, Objective, RegressionCounter, RegressionMetrics, RowAnswers,
+    RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, squared_error, squared_error_normaliser,
 };
 
 use polyhead_files::Cell;
@@ -67,19 +66,11 @@ impl TaskRules for Regression {
         Some(RowAnswers::Numbers(labelled.collect()))
     }
 
-    fn score_rows(
-        &self,
-        _: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        loss: Option<f64>,
-    ) -> Option<TaskMetrics> {
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics> {
         let mut counter = RegressionCounter::new();
-        counter.loss = loss;
-        for (given, target) in chosen.map(|row| rows.numbers()[row]) {
-            // Both were single precision: nothing is lost.
-            counter.add(given as f32, target as f32);
-        }
+        counter.loss = rows.loss;
+        // Both were single precision: nothing is lost.
+        rows.numbers().for_each(|(given, target)| counter.add(given as f32, target as f32));
         counter.finish().map(TaskMetrics::Regression)
     }
 

@@ -8,9 +8,9 @@ use polyhead_model::{Hit, Matrix, semantic_search};
 
 use super::loss::{MultipleNegatives, multiple_negatives, triplet};
 use super::{
-    Calibration, Chosen, Compared, ComparisonOptions, LabelNames, Labelled, Objective,
-    RETRIEVED_RANKS, RetrievalCounter, RetrievalMetrics, RowAnswers, RunningAccuracy, SplitAnswers,
-    TaskMetrics, TaskRules,
+    Calibration, ChosenRows, Compared, ComparisonOptions, Labelled, Objective, RETRIEVED_RANKS,
+    RetrievalCounter, RetrievalMetrics, RowAnswers, RunningAccuracy, SplitAnswers, TaskMetrics,
+    TaskRules,
 };
 use crate::config::{TaskSettings, VectorLoss};
 use crate::data::{RawLabel, TaskLabels};
@@ -117,15 +117,8 @@ impl TaskRules for Retrieval {
         Some(RowAnswers::Queries(rows))
     }
 
-    fn score_rows(
-        &self,
-        _: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        _: Option<f64>,
-    ) -> Option<TaskMetrics> {
-        let RowAnswers::Queries(rows) = rows else { unreachable!("the kind answers queries") };
-        RetrievalMetrics::mean(chosen.map(|row| rows[row])).map(TaskMetrics::Retrieval)
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics> {
+        RetrievalMetrics::mean(rows.queries()).map(TaskMetrics::Retrieval)
     }
 
     fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {

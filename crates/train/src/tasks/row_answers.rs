@@ -30,8 +30,15 @@ pub(crate) struct LabelNames<'a> {
     pub(crate) others: &'a [String],
 }
 
-/// The rows that a score reads, in any order and as often as they stand here.
-pub(crate) type Chosen<'a> = &'a mut dyn Iterator<Item = usize>;
+/// Rows of which metrics are computed.
+pub(crate) struct ChosenRows<'a> {
+    pub(crate) names: LabelNames<'a>,
+    pub(crate) answers: &'a RowAnswers,
+    /// The rows, in any order and as often as they stand here.
+    pub(crate) chosen: &'a mut dyn Iterator<Item = usize>,
+    /// Mean loss, if it is to be among the metrics.
+    pub(crate) loss: Option<f64>,
+}
 
 impl RowAnswers {
     /// Number of rows.
@@ -85,18 +92,33 @@ impl RowAnswers {
             _ => false,
         }
     }
+}
 
-    /// Given and true label of each row.
-    ///
-    /// # Panics
-    /// If the answers are of another form; likewise below.
-    pub(super) fn classes(&self) -> &[(u32, u32)] {
-        let Self::Classes(rows) = self else { unreachable!("the kind answers with labels") };
-        rows
+/// # Panics
+/// Each panics if the answers are of another form: see [`RowAnswers::fits`].
+impl<'a> ChosenRows<'a> {
+    pub(super) fn classes(self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+        let RowAnswers::Classes(rows) = self.answers else { unreachable!("answers are labels") };
+        self.chosen.map(|row| rows[row])
     }
 
-    pub(super) fn numbers(&self) -> &[(f64, f64)] {
-        let Self::Numbers(rows) = self else { unreachable!("the kind answers with numbers") };
-        rows
+    pub(super) fn sets(self) -> impl Iterator<Item = &'a (Vec<u32>, Vec<u32>)> {
+        let RowAnswers::Sets(rows) = self.answers else { unreachable!("answers are sets") };
+        self.chosen.map(|row| &rows[row])
+    }
+
+    pub(super) fn numbers(self) -> impl Iterator<Item = (f64, f64)> + use<'a> {
+        let RowAnswers::Numbers(rows) = self.answers else { unreachable!("answers are numbers") };
+        self.chosen.map(|row| rows[row])
+    }
+
+    pub(super) fn tags(self) -> impl Iterator<Item = &'a (Vec<Option<u32>>, Vec<u32>)> {
+        let RowAnswers::Tags(rows) = self.answers else { unreachable!("answers are tags") };
+        self.chosen.map(|row| &rows[row])
+    }
+
+    pub(super) fn queries(self) -> impl Iterator<Item = [f64; 5]> + use<'a> {
+        let RowAnswers::Queries(rows) = self.answers else { unreachable!("answers are queries") };
+        self.chosen.map(|row| rows[row])
     }
 }

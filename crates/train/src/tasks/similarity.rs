@@ -6,7 +6,7 @@ use polyhead_model::{NumberRange, cosine};
 
 use super::loss::{cosent, cosine_error};
 use super::{
-    Calibration, Chosen, Compared, ComparisonOptions, LabelNames, Labelled, Objective, RowAnswers,
+    Calibration, ChosenRows, Compared, ComparisonOptions, Labelled, Objective, RowAnswers,
     RunningAccuracy, SimilarityCounter, SimilarityMetrics, SplitAnswers, TaskMetrics, TaskRules,
     pearson, spearman,
 };
@@ -139,14 +139,9 @@ impl TaskRules for Similarity {
         Some(RowAnswers::Numbers(labelled.collect()))
     }
 
-    fn score_rows(
-        &self,
-        _: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        loss: Option<f64>,
-    ) -> Option<TaskMetrics> {
-        let (given, scores): (Vec<f64>, Vec<f64>) = chosen.map(|row| rows.numbers()[row]).unzip();
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics> {
+        let loss = rows.loss;
+        let (given, scores): (Vec<f64>, Vec<f64>) = rows.numbers().unzip();
         let metrics = SimilarityMetrics {
             loss,
             pearson: pearson(&given, &scores),

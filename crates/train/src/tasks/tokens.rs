@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::{
-    Chosen, LabelNames, RowAnswers, SplitAnswers, TaskMetrics, TaskRules, TokensCounter,
-    TokensMetrics, argmax,
+    ChosenRows, RowAnswers, SplitAnswers, TaskMetrics, TaskRules, TokensCounter, TokensMetrics,
+    argmax,
 };
 use polyhead_files::{Cell, quoted};
 
@@ -118,19 +118,10 @@ impl TaskRules for Tokens {
         Some(RowAnswers::Tags(labelled.collect()))
     }
 
-    fn score_rows(
-        &self,
-        names: LabelNames,
-        rows: &RowAnswers,
-        chosen: Chosen,
-        loss: Option<f64>,
-    ) -> Option<TaskMetrics> {
-        let RowAnswers::Tags(rows) = rows else { unreachable!("the kind answers with tags") };
-        let mut counter = TokensCounter::new(names.head, names.others);
-        counter.loss = loss;
-        for (given, tags) in chosen.map(|row| &rows[row]) {
-            counter.add(given, tags);
-        }
+    fn score_rows(&self, rows: ChosenRows) -> Option<TaskMetrics> {
+        let mut counter = TokensCounter::new(rows.names.head, rows.names.others);
+        counter.loss = rows.loss;
+        rows.tags().for_each(|(given, tags)| counter.add(given, tags));
         counter.finish().map(TaskMetrics::Tokens)
     }
 }

@@ -35,7 +35,7 @@ pub struct TransferReport {
     pub combinations: Vec<CombinationResult>,
 }
 
-/// How a task is judged.
+/// The metric and the rows that judge a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JudgedTask {
     /// Name of the task.
