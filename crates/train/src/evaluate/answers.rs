@@ -75,7 +75,7 @@ impl Answers {
         order.sort_by_key(|row| split.row_tokens(*row as usize));
         threads.cpu(network.isa(), |cpu| {
             for range in cut(split, &order, 1, PART_TOKENS) {
-                let packed = PackedRows::new(split, &order[range], 0);
+                let packed = PackedRows::new(split, &order[range]);
                 run_cached(network, cpu, &packed, questions, &depth, cache.as_deref_mut(), pass)?;
                 if questions.vectors {
                     let input = packed.input(questions.prompt_tokens, None);

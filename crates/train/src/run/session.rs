@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::run::plan::RunPlan;
 use crate::run::prepare::Prepared;
 use crate::sampler::Batch;
-use crate::step::{Learner, PackedStep, StepBatch, TaskStep};
+use crate::step::{Learner, PackedStep, Packing, StepBatch, TaskStep};
 
 /// A network in training, for loops that are written by hand.
 ///
@@ -93,7 +93,7 @@ impl<'a> TrainingSession<'a> {
             accumulation: 1,
         };
         // One part: its size changes the memory that a step takes, not its numbers.
-        let packed = self.learner.pack(&batch, usize::MAX);
+        let packed = self.learner.pack(&batch, usize::MAX, Packing::All);
         let Self { threads, plan, learner, .. } = self;
         learner.set_trainable(threads, &plan.freeze.trainable(step));
         threads.cpu(learner.network.isa(), |cpu| learner.clear_gradients(cpu));

@@ -3,7 +3,7 @@
 use polyhead_compute::Cpu;
 
 use crate::data::{Split, TaskLabels};
-use crate::step::packed_rows::{PackedRows, cut};
+use crate::step::packed_rows::{PackedRows, cut, numbered};
 use crate::tasks::{Compared, Comparison, Objective, targets as labels_of};
 
 /// The rows of a step and what the losses are taken against.
@@ -73,25 +73,18 @@ impl PackedStep {
     ///
     /// - `objectives`: one per task
     /// - `heads`: number of heads of the network
-    /// - `by_labels`: true if a part has only rows with labels for the same tasks
     pub(crate) fn new(
         batch: &StepBatch,
         objectives: &[Objective],
         heads: usize,
         part_tokens: usize,
-        by_labels: bool,
+        packing: Packing,
     ) -> Self {
-        let mut first = 0;
         let mut parts = Vec::new();
-        let groups = match by_labels {
-            true => rows_by_labels(batch, objectives),
-            false => vec![batch.rows.to_vec()],
-        };
-        for rows in groups {
-            for part in cut(batch.split, &rows, batch.accumulation, part_tokens) {
-                let packed = PackedRows::new(batch.split, &rows[part], first);
-                first += packed.sequences.len() as u32;
-                parts.push(packed);
+        for rows in packing.groups(batch, objectives) {
+            let numbers: Vec<u32> = rows.iter().map(|(row, _)| *row).collect();
+            for part in cut(batch.split, &numbers, batch.accumulation, part_tokens) {
+                parts.push(PackedRows::numbered(batch.split, &rows[part]));
             }
         }
         let tasks: Vec<TaskTargets> = (0..objectives.len())
@@ -209,23 +202,52 @@ impl TaskTargets {
     }
 }
 
-/// The rows in groups that have labels for the same tasks, in the order in which these come.
-fn rows_by_labels(batch: &StepBatch, objectives: &[Objective]) -> Vec<Vec<u32>> {
-    let mut groups: Vec<(Vec<bool>, Vec<u32>)> = Vec::new();
-    for row in batch.rows {
-        let has_label = |task: &usize| {
-            let objective = &objectives[*task];
-            let labels = || labels_of(batch.split, *task, [*row as usize].into_iter());
-            let is_answered = objective.teacher_share() > 0.0 || objective.compares();
-            is_answered || objective.normaliser(&labels()) > 0.0
-        };
-        let tasks: Vec<bool> = batch.tasks.iter().map(has_label).collect();
-        match groups.iter_mut().find(|(of_group, _)| *of_group == tasks) {
-            Some((_, rows)) => rows.push(*row),
-            None => groups.push((tasks, vec![*row])),
+/// The rows of a step that go through the network, and with which others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// All rows together.
+    All,
+    /// Those with a label of a task, together: others add nothing to any gradient.
+    Labelled,
+    /// Those with labels for the same tasks are together.
+    ByLabels,
+}
+
+impl Packing {
+    /// The groups in the order in which their first rows come, each row with the number of its first
+    /// sequence in the step.
+    fn groups(self, batch: &StepBatch, objectives: &[Objective]) -> Vec<Vec<(u32, u32)>> {
+        let rows = numbered(batch.split, batch.rows);
+        if self == Self::All {
+            return vec![rows];
         }
+        let mut groups: Vec<(Vec<bool>, Vec<(u32, u32)>)> = Vec::new();
+        for row in rows {
+            let mut tasks = tasks_of_row(batch, objectives, row.0);
+            if !tasks.contains(&true) {
+                continue;
+            }
+            if self == Self::Labelled {
+                tasks.clear();
+            }
+            match groups.iter_mut().find(|(of_group, _)| *of_group == tasks) {
+                Some((_, rows)) => rows.push(row),
+                None => groups.push((tasks, vec![row])),
+            }
+        }
+        groups.into_iter().map(|(_, rows)| rows).collect()
     }
-    groups.into_iter().map(|(_, rows)| rows).collect()
+}
+
+/// One flag per task of the batch: true if the row adds to its gradient.
+fn tasks_of_row(batch: &StepBatch, objectives: &[Objective], row: u32) -> Vec<bool> {
+    let adds = |task: &usize| {
+        let objective = &objectives[*task];
+        let labels = || labels_of(batch.split, *task, [row as usize].into_iter());
+        let is_answered = objective.teacher_share() > 0.0 || objective.compares();
+        is_answered || objective.normaliser(&labels()) > 0.0
+    };
+    batch.tasks.iter().map(adds).collect()
 }
 
 /// A teacher's logits for a part, and for how many rows (words) they are.

@@ -3,7 +3,7 @@
 use polyhead_compute::Threads;
 
 use crate::error::{Error, ErrorKind};
-use crate::step::batch::StepBatch;
+use crate::step::batch::{Packing, StepBatch};
 use crate::step::learner::{Learner, StepOutcome, TaskStep};
 use crate::step::packed_rows::{PART_TOKENS, PackedRows};
 use crate::step::rates::RateTable;
@@ -41,7 +41,7 @@ impl Learner {
     ) -> Result<StepOutcome, Error> {
         let ContrastTask { task, head, widths } = contrast;
         // No task has labels in this step.
-        let mut packed = self.pack(&StepBatch { tasks: &[], ..*batch }, PART_TOKENS);
+        let mut packed = self.pack(&StepBatch { tasks: &[], ..*batch }, PART_TOKENS, Packing::All);
         packed.active[head] = true;
         let rows = || packed.parts.iter().flat_map(|part| &part.rows).map(|row| *row as usize);
         let labels = &targets(batch.split, task, rows());

@@ -11,7 +11,7 @@ use polyhead_model::{Depth, Gradients, Mode, Network, Pass, TrainableLayout};
 use crate::data::Split;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::keep_states;
-use crate::step::batch::{LossSums, PackedStep, PartTargets, StepBatch};
+use crate::step::batch::{LossSums, PackedStep, Packing, PartTargets, StepBatch};
 use crate::step::control::{StepControl, Uncontrolled};
 use crate::step::optimizer::{AdamW, Update};
 use crate::step::packed_rows::{PART_TOKENS, PackedRows};
@@ -214,7 +214,7 @@ impl Learner {
         batch: &StepBatch,
         mut cache: Option<&mut StateCache>,
     ) -> Result<(), Error> {
-        let packed = self.pack(batch, PART_TOKENS);
+        let packed = self.pack(batch, PART_TOKENS, Packing::Labelled);
         let active: Vec<bool> =
             (0..self.objectives.len()).map(|task| packed.is_active(task)).collect();
         threads.cpu(self.network.isa(), |cpu| {
@@ -284,7 +284,11 @@ impl Learner {
         mut cache: Option<&mut StateCache>,
         control: &mut dyn StepControl,
     ) -> Result<StepOutcome, Error> {
-        let packed = self.pack_by_labels(batch, PART_TOKENS, control.mixes_gradients());
+        let packing = match control.mixes_gradients() {
+            true => Packing::ByLabels,
+            false => Packing::Labelled,
+        };
+        let packed = self.pack(batch, PART_TOKENS, packing);
         let mixes = control.mixes_gradients() && packed.active_tasks().nth(1).is_some();
         let mut sums = vec![LossSums::default(); self.objectives.len()];
         let mut accuracies = vec![RunningAccuracy::default(); sums.len()];
@@ -358,13 +362,14 @@ impl Learner {
     }
 
     /// Packs a batch in parts of at most `part_tokens` tokens.
-    pub(crate) fn pack(&self, batch: &StepBatch, part_tokens: usize) -> PackedStep {
-        self.pack_by_labels(batch, part_tokens, false)
-    }
-
-    fn pack_by_labels(&self, batch: &StepBatch, part_tokens: usize, by_labels: bool) -> PackedStep {
+    pub(crate) fn pack(
+        &self,
+        batch: &StepBatch,
+        part_tokens: usize,
+        packing: Packing,
+    ) -> PackedStep {
         let heads = self.network.head_count();
-        PackedStep::new(batch, &self.objectives, heads, part_tokens, by_labels)
+        PackedStep::new(batch, &self.objectives, heads, part_tokens, packing)
     }
 
     /// Sets the gradients to zero before the first part of a step.

@@ -13,8 +13,8 @@ mod control;
 mod learner;
 mod contrast;
 
-pub(crate) use batch::PackedStep;
 pub use batch::StepBatch;
+pub(crate) use batch::{PackedStep, Packing};
 pub(crate) use contrast::ContrastTask;
 pub use control::StepControl;
 pub use learner::{ForwardTimes, Learner, StepOutcome, StepRates, TaskStep};

@@ -33,18 +33,26 @@ pub struct PackedRows {
 
 impl PackedRows {
     /// - `rows`: rows of `split`, in any order
-    /// - `first`: the number in its step of their first sequence; the others follow
-    pub fn new(split: &Split, rows: &[u32], first: u32) -> Self {
-        let mut packed = Self { rows: rows.to_vec(), offsets: vec![0], ..Self::default() };
-        for row in rows {
+    pub fn new(split: &Split, rows: &[u32]) -> Self {
+        Self::numbered(split, &numbered(split, rows))
+    }
+
+    /// Some rows of a step.
+    ///
+    /// - `rows`: rows of `split`, each with the number of its first sequence in the step
+    pub(crate) fn numbered(split: &Split, rows: &[(u32, u32)]) -> Self {
+        let mut packed = Self { offsets: vec![0], ..Self::default() };
+        for (row, first) in rows {
+            packed.rows.push(*row);
             let row = *row as usize;
             let start = packed.ids.len();
-            for sequence in split.sequences(row) {
+            for (number, sequence) in (*first..).zip(split.sequences(row)) {
                 let tokens = split.tokens.sequence(sequence);
                 packed.ids.extend_from_slice(&split.tokens.ids[tokens.clone()]);
                 packed.type_ids.extend_from_slice(&split.tokens.type_ids[tokens]);
                 packed.offsets.push(packed.ids.len());
                 packed.sequences.push(sequence as u32);
+                packed.numbers.push(number);
             }
             for word in split.words.row(row) {
                 if let Some(token) = split.words.first_tokens[word] {
@@ -53,7 +61,6 @@ impl PackedRows {
                 }
             }
         }
-        packed.numbers.extend((first..).take(packed.sequences.len()));
         packed
     }
 
@@ -108,6 +115,17 @@ impl PackedRows {
     pub fn targets(&self, split: &Split, task: usize) -> TaskLabels {
         targets(split, task, self.rows.iter().map(|row| *row as usize))
     }
+}
+
+/// Each row with the number of its first sequence among those of all rows.
+pub(super) fn numbered(split: &Split, rows: &[u32]) -> Vec<(u32, u32)> {
+    let mut next = 0;
+    let mut number = |row: &u32| {
+        let first = next;
+        next += split.sequences(*row as usize).len() as u32;
+        (*row, first)
+    };
+    rows.iter().map(&mut number).collect()
 }
 
 /// Cuts the rows of a step into parts of at most `budget` tokens (a longer row

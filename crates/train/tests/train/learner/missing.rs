@@ -1,6 +1,20 @@
 //! Heads without labels, labels without weight, numbers that are not finite.
 
+use std::fs;
+
+use polyhead_train::{RunConfig, Trainer, TrainingSession};
+
 use super::*;
+use crate::common::place::Place;
+
+/// Returns true if a row has a label of a task.
+fn teaches(split: &Split, task: usize, row: u32) -> bool {
+    match &split.labels[task] {
+        // A row with tags for no word at all has none.
+        TaskLabels::Tags(rows) => rows[row as usize].as_ref().is_some_and(|tags| !tags.is_empty()),
+        labels => labels.is_labelled(row as usize),
+    }
+}
 
 #[test]
 fn a_head_without_a_labelled_row_is_left_alone() {
@@ -17,13 +31,7 @@ fn a_head_without_a_labelled_row_is_left_alone() {
     step(&mut learner, &config, &threads, 1, &batch).unwrap();
 
     for task in 0..4 {
-        let without: Vec<u32> = (0..24u32)
-            .filter(|row| match &split.labels[task] {
-                // A row with tags for no word at all has none.
-                TaskLabels::Tags(rows) => rows[*row as usize].as_ref().is_none_or(Vec::is_empty),
-                labels => !labels.is_labelled(*row as usize),
-            })
-            .collect();
+        let without: Vec<u32> = (0..24u32).filter(|row| !teaches(&split, task, *row)).collect();
         assert!(without.len() > 3, "rows without a label of task {task}");
         let state = |learner: &Learner, index: usize| {
             let moments = learner.optimizer.moments(index).unwrap();
@@ -131,10 +139,20 @@ fn a_loss_that_is_not_finite_names_step_task_and_rows() {
         let error = step(&mut learner, &config, &threads, 17, &batch).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFinite, "{name}");
         let message = error.to_string();
-        let start = format!("step 17, {expected}, rows rows.jsonl: line 4, rows.jsonl: line 5, ");
+        // The first of two parts of the rows that have a label.
+        let labelled: Vec<u32> = (rows.iter().copied())
+            .filter(|row| tasks.iter().any(|task| teaches(&split, *task, *row)))
+            .collect();
+        let part = &labelled[..labelled.len().div_ceil(2)];
+        let shown: Vec<String> =
+            part.iter().take(8).map(|row| format!("rows.jsonl: line {}", row + 1)).collect();
+        let more = part.len().checked_sub(8).filter(|more| *more > 0);
+        let more = more.map_or(String::new(), |more| format!(", and {more} more"));
+        let start = format!(
+            "step 17, {expected}, rows {}{more}: expected a finite loss, found ",
+            shown.join(", ")
+        );
         assert!(message.starts_with(&start), "{name}: {message}");
-        // Eleven rows are the first of two parts.
-        assert!(message.contains(", and 3 more: expected a finite loss, found "), "{message}");
         assert!(bits(learner.network.store().values()) == before, "{name}");
         assert_eq!(learner.optimizer.moments(0).unwrap().count, 0, "{name}");
     }
@@ -164,4 +182,42 @@ fn a_gradient_that_is_not_finite_names_step_tasks_and_rows() {
     let after = step(&mut learner, &config, &threads, 2, &batch).unwrap();
     assert_eq!(step(&mut fresh, &config, &threads, 2, &batch).unwrap(), after);
     assert_eq!(common::hash(learner.network.store()), common::hash(fresh.network.store()));
+}
+
+/// A loop by hand computes all rows of a batch, the loop of a run those with a label.
+#[test]
+fn rows_without_a_label_cost_nothing_and_change_no_bit() {
+    let threads = Threads::new(2).unwrap();
+    let place = Place::new();
+    let text = Place::text_of("tiny-bert", "");
+    let (head, tasks) = text.split_once("[[task]]").unwrap();
+    let topic = tasks.split("[[task]]").next().unwrap();
+    let train = "[train]\nrecipe = \"full\"\nmax_steps = 8\nbatch_size = 6\nlearning_rate = 1e-3\n";
+    let config =
+        RunConfig::parse(&format!("{head}[[task]]{topic}{train}"), &place.path("c.toml"), &[]);
+    let config = config.unwrap();
+    let mut session = TrainingSession::new(&config, &threads).unwrap();
+    for step in 1..=8 {
+        let batch = session.batch(step);
+        session.forward(&batch);
+        session.loss(&batch, 0).unwrap();
+        session.backward(&batch);
+        session.step(&batch).unwrap();
+    }
+    session.save(&place.path("hand")).unwrap();
+    Trainer::new(config).threads(1).train(&place.path("run"), false).unwrap();
+    for name in ["model.safetensors", "heads.safetensors"] {
+        let [by_hand, of_run] =
+            [place.path("hand"), place.path("run/model")].map(|folder| fs::read(folder.join(name)));
+        assert!(by_hand.unwrap() == of_run.unwrap(), "{name}");
+    }
+
+    let (mut learner, config, split) = random_learner(&threads, 0.1);
+    let rows: Vec<u32> = (0..24).collect();
+    let batch =
+        StepBatch { split: &split, rows: &rows, tasks: &[0], teachers: &[], accumulation: 1 };
+    let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
+    let labelled = (0..24).filter(|row| split.labels[0].is_labelled(*row));
+    assert_eq!(outcome.tokens, labelled.map(|row| split.row_tokens(row)).sum::<usize>());
+    assert!(outcome.tokens < split.tokens.tokens());
 }
