@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 use polyhead_compute::Threads;
-use polyhead_files::write_file;
 use polyhead_train::{
     CombinationResult, Ending, Gain, JudgedTask, Observer, Part, RunSummary, Transfer,
     TransferOptions, TransferReport, TransferRun, Verdict,
@@ -36,9 +35,6 @@ Examples:
   polyhead transfer config.toml -o transfer
   polyhead transfer config.toml -o transfer --seeds 3 --pairs
   polyhead transfer config.toml -o transfer --seeds 10 --resume";
-
-/// The comparison as data, in its folder.
-const RECORD: &str = "transfer.json";
 
 /// Show what tasks gain or lose when they are trained together
 #[derive(Debug, Args)]
@@ -117,12 +113,10 @@ pub(crate) fn run(args: TransferArgs) -> Result<ExitCode> {
         note(&format!("comparing {}", counted(runs.len() as u64, "run")));
     }
     let report = transfer.report(&args.out)?;
-    let json = serde_json::to_string(&report)?;
-    write_file(&args.out.join(RECORD), json.as_bytes())?;
     let page = polyhead_report::write_transfer_page(&args.out)?;
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        writeln!(out, "{json}")?;
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
     } else {
         write(&mut out, &report)?;
         writeln!(out, "page  {}", page.display())?;

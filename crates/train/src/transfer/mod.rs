@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use polyhead_files::FileError;
+use polyhead_files::{FileError, write_file};
 
 use crate::config::RunConfig;
 use crate::error::Error;
@@ -23,6 +23,9 @@ use crate::run::{Ending, MODEL, Observer, Trainer, start_threads};
 use crate::step::SharedStates;
 use plan::{Combination, TransferPlan};
 pub use report::{CombinationResult, Gain, JudgedTask, TaskInCombination, TransferReport, Verdict};
+
+/// The comparison as data, in its folder.
+const RECORD: &str = "transfer.json";
 
 /// The extent of a [`Transfer`], beside each task alone and all together.
 #[derive(Clone, Copy, Debug)]
@@ -147,11 +150,16 @@ impl Transfer {
         Ok(ending)
     }
 
-    /// Compares the runs, all of which have finished.
+    /// Compares the runs, all of which have finished, and writes the comparison as `transfer.json`, from which
+    /// `polyhead-report` draws a page.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`](crate::ErrorKind) if a run has not finished, or a file of it is damaged.
+    /// [`ErrorKind::Run`](crate::ErrorKind) if a run has not finished, or a file of it is damaged, and
+    /// [`ErrorKind::Io`](crate::ErrorKind) if the file cannot be written.
     pub fn report(&self, directory: &Path) -> Result<TransferReport, Error> {
-        report::compare(&self.plan, &self.runs, directory, self.threads)
+        let report = report::compare(&self.plan, &self.runs, directory, self.threads)?;
+        let text = serde_json::to_vec(&report).expect("plain structures are JSON");
+        write_file(&directory.join(RECORD), &text)?;
+        Ok(report)
     }
 }
