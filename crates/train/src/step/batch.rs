@@ -3,7 +3,7 @@
 use polyhead_compute::Cpu;
 
 use crate::data::{Split, TaskLabels};
-use crate::step::packed_rows::{PackedRows, cut, numbered};
+use crate::step::packed_rows::{NumberedRow, PackedRows, cut, numbered};
 use crate::tasks::{Compared, Comparison, Objective, targets as labels_of};
 
 /// The rows of a step and what the losses are taken against.
@@ -82,7 +82,7 @@ impl PackedStep {
     ) -> Self {
         let mut parts = Vec::new();
         for rows in packing.groups(batch, objectives) {
-            let numbers: Vec<u32> = rows.iter().map(|(row, _)| *row).collect();
+            let numbers: Vec<u32> = rows.iter().map(|numbered| numbered.row).collect();
             for part in cut(batch.split, &numbers, batch.accumulation, part_tokens) {
                 parts.push(PackedRows::numbered(batch.split, &rows[part]));
             }
@@ -214,16 +214,15 @@ pub(crate) enum Packing {
 }
 
 impl Packing {
-    /// The groups in the order in which their first rows come, each row with the number of its first
-    /// sequence in the step.
-    fn groups(self, batch: &StepBatch, objectives: &[Objective]) -> Vec<Vec<(u32, u32)>> {
+    /// The groups in the order in which their first rows come.
+    fn groups(self, batch: &StepBatch, objectives: &[Objective]) -> Vec<Vec<NumberedRow>> {
         let rows = numbered(batch.split, batch.rows);
         if self == Self::All {
             return vec![rows];
         }
-        let mut groups: Vec<(Vec<bool>, Vec<(u32, u32)>)> = Vec::new();
+        let mut groups: Vec<(Vec<bool>, Vec<NumberedRow>)> = Vec::new();
         for row in rows {
-            let mut tasks = tasks_of_row(batch, objectives, row.0);
+            let mut tasks = tasks_of_row(batch, objectives, row.row);
             if !tasks.contains(&true) {
                 continue;
             }

@@ -31,6 +31,13 @@ pub struct PackedRows {
     word_places: Vec<usize>,
 }
 
+/// A row of a split, and the number of its first sequence among those of all rows of the step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NumberedRow {
+    pub(crate) row: u32,
+    pub(crate) first: u32,
+}
+
 impl PackedRows {
     /// - `rows`: rows of `split`, in any order
     pub fn new(split: &Split, rows: &[u32]) -> Self {
@@ -38,11 +45,9 @@ impl PackedRows {
     }
 
     /// Some rows of a step.
-    ///
-    /// - `rows`: rows of `split`, each with the number of its first sequence in the step
-    pub(crate) fn numbered(split: &Split, rows: &[(u32, u32)]) -> Self {
+    pub(crate) fn numbered(split: &Split, rows: &[NumberedRow]) -> Self {
         let mut packed = Self { offsets: vec![0], ..Self::default() };
-        for (row, first) in rows {
+        for NumberedRow { row, first } in rows {
             packed.rows.push(*row);
             let row = *row as usize;
             let start = packed.ids.len();
@@ -117,13 +122,13 @@ impl PackedRows {
     }
 }
 
-/// Each row with the number of its first sequence among those of all rows.
-pub(super) fn numbered(split: &Split, rows: &[u32]) -> Vec<(u32, u32)> {
+/// The rows with their numbers.
+pub(super) fn numbered(split: &Split, rows: &[u32]) -> Vec<NumberedRow> {
     let mut next = 0;
     let mut number = |row: &u32| {
         let first = next;
         next += split.sequences(*row as usize).len() as u32;
-        (*row, first)
+        NumberedRow { row: *row, first }
     };
     rows.iter().map(&mut number).collect()
 }

@@ -115,7 +115,7 @@ fn tags_levels_pairs_and_rankings_are_compared_too() {
     let row = |at: usize| {
         let (a, b) = (words[at % 4], words[(at + at / 4) % 4]);
         let level = at % 3 + 1;
-        let tags = ["B-x", if at % 2 == 0 { "I-x" } else { "O" }];
+        let tags = ["B-x", if at.is_multiple_of(2) { "I-x" } else { "O" }];
         serde_json::json!({
             "a": format!("{a} {at}"), "b": format!("{b} {at}"), "near": level as f64 / 3.0,
             "text": format!("{a} {b}"), "level": level, "tokens": [a, b], "tags": tags,
@@ -189,13 +189,13 @@ fn runs_on_other_data_and_damaged_answers_are_refused() {
             &serde_json::json!({ "classes": rows }).to_string(),
         );
         fs::write(&path, damaged).unwrap();
-        let error = transfer.report(&folder).err().expect("an error");
+        let error = transfer.report(&folder).expect_err("an error");
         assert!(error.kind() == ErrorKind::Run && error.to_string().contains(expected), "{error}");
     };
     change(77, 0, "task `topic`: expected the same right answers in all runs");
     change(0, 77, "task `topic`: expected answers of kind classification");
     fs::write(&path, "{").unwrap();
-    assert_eq!(transfer.report(&folder).err().expect("an error").kind(), ErrorKind::Run);
+    assert_eq!(transfer.report(&folder).expect_err("an error").kind(), ErrorKind::Run);
 }
 
 #[test]
