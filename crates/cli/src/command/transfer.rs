@@ -134,7 +134,7 @@ fn title(run: &TransferRun) -> String {
 /// Scores and duration of a run that has ended.
 fn results(transfer: &Transfer, summary: &RunSummary) -> String {
     let scores = summary.tasks.iter().map(|task| {
-        let metric = transfer.metric(&task.name);
+        let metric = transfer.metric(&task.name).unwrap_or_default();
         let value = task.test.as_ref().or(task.dev.as_ref()).and_then(|of| of.get(metric));
         format!("{} {}", task.name, scores::shown(metric, value))
     });

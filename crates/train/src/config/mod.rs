@@ -571,7 +571,7 @@ impl RunConfig {
     /// Reads and checks the file at `path`; `set` as in [`Self::parse`].
     ///
     /// # Errors
-    /// As [`Self::parse`]; [`ErrorKind::Config`] if the file cannot be read.
+    /// The errors of [`Self::parse`]; [`ErrorKind::Config`] if the file cannot be read.
     pub fn from_file(path: &Path, set: &[String]) -> Result<Self, Error> {
         let text = read_text(path, FILE_LIMIT).map_err(|error| {
             let error = explain_missing(path, error);

@@ -73,7 +73,7 @@ impl RunConfig {
     /// - `set`: as in [`Self::parse`]
     ///
     /// # Errors
-    /// As [`Self::parse`].
+    /// The errors of [`Self::parse`].
     pub(crate) fn with(&self, set: &[String]) -> Result<Self, Error> {
         Self::parse(&self.to_toml(), "the configuration".as_ref(), set)
     }

@@ -116,7 +116,7 @@ impl FitPlan {
     /// - `resume`: as in [`Trainer::train`]
     ///
     /// # Errors
-    /// As [`Trainer::train`].
+    /// The errors of [`Trainer::train`].
     pub fn train(
         &self,
         trainer: &mut Trainer,
@@ -138,7 +138,7 @@ impl FitPlan {
 /// - `directory`: a new folder, which gets the model and what [`Trainer::train`] writes
 ///
 /// # Errors
-/// As [`FitPlan::new`] and [`Trainer::train`].
+/// The errors of [`FitPlan::new`] and [`Trainer::train`].
 pub fn fit(request: &FitRequest, directory: &Path) -> Result<Ending, Error> {
     let plan = FitPlan::new(request)?;
     plan.train(&mut Trainer::new(plan.config.clone()), directory, false)

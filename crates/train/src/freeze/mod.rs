@@ -81,7 +81,7 @@ impl FreezePlan {
     /// parameters of each entry.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub(crate) fn of_index(
         phases: &[FreezePhase],
         index: Vec<(ParameterGroup, usize)>,

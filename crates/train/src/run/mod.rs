@@ -244,7 +244,7 @@ impl<'a> Run<'a> {
     /// Returns `Break` if a hook ends the run.
     ///
     /// # Errors
-    /// As [`Learner::step`], and [`ErrorKind::Hook`].
+    /// The errors of [`Learner::step`], and [`ErrorKind::Hook`] if a hook fails.
     pub(crate) fn step(&mut self, step: u64, emit: &mut Emit) -> Result<ControlFlow<()>, Error> {
         let begin = Instant::now();
         if let Some(contrast) = self.plan.contrast.as_ref().filter(|of| step <= of.steps) {

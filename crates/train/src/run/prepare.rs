@@ -289,7 +289,7 @@ fn objectives(
 /// Makes every check that a run makes before its first step, and returns the report about the data.
 ///
 /// # Errors
-/// As [`Prepared::new`].
+/// The errors of [`Prepared::new`].
 pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, Error> {
     Ok(Prepared::new(config, threads)?.plan.report)
 }

@@ -161,7 +161,7 @@ impl<'a> TrainingSession<'a> {
     /// - `folder`: a new folder; the folders above it are created
     ///
     /// # Errors
-    /// As [`RunPlan::save_model`].
+    /// The errors of [`RunPlan::save_model`].
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         self.plan.save_model(&self.learner.network, self.done, folder)
     }

@@ -163,8 +163,6 @@ impl BatchSampler {
     /// four million steps, as in runs that a time limit ends, the value is extrapolated.
     pub fn effective_epochs(&self, steps: u64) -> Vec<f64> {
         let counted = steps.min(COUNTED);
-        let mut drawn = Drawn { before: 0, counts: vec![0; self.rows.len()] };
-        drawn.count_to(counted, &self.draw, self.seed);
         let factor = steps as f64 / counted.max(1) as f64;
         let passes = |(&rows, &batches): (&usize, &u64)| {
             if rows == 0 {
@@ -174,7 +172,14 @@ impl BatchSampler {
             let begun = (batches % per_pass) as usize * self.batch_size;
             ((batches / per_pass) as f64 + begun as f64 / rows as f64) * factor
         };
-        self.rows.iter().zip(&drawn.counts).map(passes).collect()
+        self.rows.iter().zip(&self.draws(counted)).map(passes).collect()
+    }
+
+    /// Number of the first `steps` steps that draw each source.
+    pub(crate) fn draws(&self, steps: u64) -> Vec<u64> {
+        let mut drawn = Drawn { before: 0, counts: vec![0; self.rows.len()] };
+        drawn.count_to(steps, &self.draw, self.seed);
+        drawn.counts
     }
 
     fn count_to(&mut self, step: u64) {

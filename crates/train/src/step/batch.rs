@@ -202,14 +202,14 @@ impl TaskTargets {
     }
 }
 
-/// The rows of a step that go through the network, and with which others.
+/// The choice of the rows of a step that go through the network, and their groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Packing {
     /// All rows together.
     All,
-    /// Those with a label of a task, together: others add nothing to any gradient.
+    /// The rows with a label of a task, together: other rows add nothing to any gradient.
     Labelled,
-    /// Those with labels for the same tasks are together.
+    /// The rows with a label of a task, in groups with labels for the same tasks.
     ByLabels,
 }
 

@@ -221,12 +221,8 @@ impl Learner {
             self.network.prepare_backward(cpu, &self.depth);
             self.task_gradients.begin_beside(cpu, self.gradients.layout(), &active);
             if packed.active_tasks().any(|task| self.objectives[task].compares()) {
-                let mut ahead = Ahead::new(active.len());
-                for part in 0..packed.parts.len() {
-                    self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
-                    self.look_ahead(&packed, part, &Uncontrolled, &mut ahead);
-                }
-                self.decide(cpu, batch.split, &packed, &mut Uncontrolled, &ahead)?;
+                let cache = cache.as_deref_mut();
+                self.run_ahead(cpu, step, batch.split, &packed, cache, &mut Uncontrolled)?;
             }
             for part in 0..packed.parts.len() {
                 self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
@@ -301,18 +297,14 @@ impl Learner {
             let compares = packed.active_tasks().any(|task| self.objectives[task].compares());
             let looks_ahead = compares || control.reads_losses();
             let at_once = packed.parts.len() == 1;
-            let mut ahead = Ahead::new(sums.len());
             if looks_ahead && !at_once {
-                // For losses and vectors alone: each part runs forward once more before its backward.
-                for part in 0..packed.parts.len() {
-                    self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
-                    self.look_ahead(&packed, part, control, &mut ahead);
-                }
-                self.decide(cpu, batch.split, &packed, control, &ahead)?;
+                let cache = cache.as_deref_mut();
+                self.run_ahead(cpu, step, batch.split, &packed, cache, control)?;
             }
             for part in 0..packed.parts.len() {
                 self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
                 if looks_ahead && at_once {
+                    let mut ahead = Ahead::new(self.objectives.len());
                     self.look_ahead(&packed, part, control, &mut ahead);
                     self.decide(cpu, batch.split, &packed, control, &ahead)?;
                 }
@@ -382,7 +374,7 @@ impl Learner {
     /// The forward pass of a part: all heads that have a label in the step.
     ///
     /// # Errors
-    /// As [`StateCache::get`].
+    /// The errors of [`StateCache::get`].
     pub(crate) fn forward(
         &mut self,
         cpu: Cpu,
@@ -415,6 +407,28 @@ impl Learner {
     /// [`forward`](Self::forward) of a part, for a loss to write.
     pub(super) fn vector_gradient(&mut self, head: usize) -> &mut [f32] {
         self.pass.logits_and_gradient(head).1
+    }
+
+    /// Computes the losses and vectors of all parts, for decisions that need them before the first backward
+    /// pass: each part runs forward once more before its own.
+    ///
+    /// # Errors
+    /// The errors of [`forward`](Self::forward) and of `control`.
+    fn run_ahead(
+        &mut self,
+        cpu: Cpu,
+        step: u64,
+        split: &Split,
+        packed: &PackedStep,
+        mut cache: Option<&mut StateCache>,
+        control: &mut dyn StepControl,
+    ) -> Result<(), Error> {
+        let mut ahead = Ahead::new(self.objectives.len());
+        for part in 0..packed.parts.len() {
+            self.forward(cpu, step, packed, part, cache.as_deref_mut())?;
+            self.look_ahead(packed, part, control, &mut ahead);
+        }
+        self.decide(cpu, split, packed, control, &ahead)
     }
 
     /// Collects the vectors and losses of a part, after its [`forward`](Self::forward). It leaves

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use polyhead_compute::Random;
 
-/// Number of resamples: at 2,000 the ends of a 95 % interval vary by some 3 % of its width.
+/// Number of resamples. With 2,000, an end of a 95 % interval has a standard error of 1.5 % of its width.
 pub(super) const RESAMPLES: usize = 2000;
 
 /// Key that separates these random numbers from others.
@@ -106,9 +106,11 @@ mod tests {
         }
     }
 
-    /// `reference/make_bootstrap_goldens.py` makes the cases. The end of an interval has a standard error
-    /// of `√(0.025 · 0.975 / draws) / 0.058` times that of the difference: 0.06 with 2,000 draws. The tolerance is
-    /// four of these.
+    /// `reference/make_bootstrap_goldens.py` makes the cases.
+    ///
+    /// An end of an interval varies from one set of draws to another. Its standard error is
+    /// `√(0.025 · 0.975 / draws) / 0.058` standard errors of the difference, which is 0.06 with 2,000 draws.
+    /// The tolerance allows four times that.
     #[test]
     fn intervals_are_those_of_scipy() {
         let cases: Vec<Case> = polyhead_testing::golden_json("bootstrap.json");

@@ -100,10 +100,9 @@ impl Transfer {
         &self.runs
     }
 
-    /// The metric that stands for a task; empty for an unknown one.
-    pub fn metric(&self, task: &str) -> &str {
-        let found = self.plan.config.tasks.iter().find(|settings| settings.name == task);
-        found.map_or("", metric_of)
+    /// Returns the name of the metric that judges a task, or `None` if no task has that name.
+    pub fn metric(&self, task: &str) -> Option<&str> {
+        self.plan.config.tasks.iter().find(|settings| settings.name == task).map(metric_of)
     }
 
     /// A flag that ends the current run after its step, with a checkpoint.
@@ -119,7 +118,7 @@ impl Transfer {
     /// - `observers`: they see the events of the run
     ///
     /// # Errors
-    /// As [`Trainer::train`].
+    /// The errors of [`Trainer::train`].
     pub fn train(
         &self,
         run: &TransferRun,

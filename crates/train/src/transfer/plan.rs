@@ -1,4 +1,4 @@
-//! Which tasks are trained together, and the configuration of each run.
+//! The plan of a comparison: combinations of tasks, and the configuration of each run.
 
 use polyhead_compute::Threads;
 use polyhead_model::TaskKind;
@@ -148,12 +148,10 @@ impl TransferPlan {
     /// Steps of the run of all tasks that read rows of some tasks.
     fn steps_of(&self, tasks: &[usize], seed: u64) -> Result<u64, Error> {
         let RunConfig { sampler, train, .. } = &self.config;
-        let mut sampler = BatchSampler::new(seed, *sampler, train.batch_size.get(), &self.rows)?;
-        let mut is_drawn = |step: u64| {
-            let source = sampler.batch(step).source;
-            tasks.iter().any(|task| self.source[*task] == source)
-        };
-        Ok((1..=self.total_steps).filter(|step| is_drawn(*step)).count() as u64)
+        let sampler = BatchSampler::new(seed, *sampler, train.batch_size.get(), &self.rows)?;
+        let draws = sampler.draws(self.total_steps).into_iter().enumerate();
+        let has_task = |source: usize| tasks.iter().any(|task| self.source[*task] == source);
+        Ok(draws.filter(|(source, _)| has_task(*source)).map(|(_, steps)| steps).sum())
     }
 
     /// Removes the heads of tasks that a run does not train from a phase.

@@ -1,4 +1,4 @@
-//! What each task gains or loses beside others.
+//! The comparison of finished runs: the gain or the loss of each task in each combination.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use crate::transfer::TransferRun;
 use crate::transfer::bootstrap::{RESAMPLES, percentile_interval, resampled};
 use crate::transfer::plan::TransferPlan;
 
-/// Fewest seeds that make a loss certain. Where training together changes nothing, both of two seeds lose in one
-/// of four cases, all of three in one of eight; the interval has to agree as well.
+/// Fewest seeds that make a loss certain, beside the interval. Where training together changes nothing, two
+/// seeds both lose in one case out of four, and three seeds all lose in one case out of eight.
 const LEAST_SEEDS: usize = 3;
 
 /// The comparison of tasks alone and together.
